@@ -12,6 +12,7 @@ pub mod edit;
 pub mod event;
 pub mod journal;
 pub mod plan;
+pub mod source;
 pub mod steps;
 
 pub use event::{Event, Level, Sink};
