@@ -8,6 +8,7 @@
 //!                      Events         undo (reverse order, stops at drift)
 //! ```
 
+pub mod edit;
 pub mod event;
 pub mod journal;
 pub mod plan;

@@ -419,7 +419,10 @@ mod tests {
     fn output_and_status_come_back_apart() {
         let cmd = Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]);
         let output = RealRunner.run(&cmd).unwrap();
-        assert_eq!(output, Output { code: Some(3), signal: None, stdout: "out\n".into(), stderr: "err\n".into() });
+        assert_eq!(
+            output,
+            Output { code: Some(3), signal: None, stdout: "out\n".into(), stderr: "err\n".into() }
+        );
         let error = RealRunner.run_ok(&cmd).unwrap_err().to_string();
         assert_eq!(error, "`sh -c 'echo out; echo err >&2; exit 3'` failed with exit status 3:\nerr");
     }
@@ -453,7 +456,8 @@ mod tests {
         assert!(matches!(error, CommandError::Cancelled { .. }));
         std::thread::sleep(Duration::from_millis(100));
         let gone = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pids[0]), None);
-        let zombie = std::fs::read_to_string(format!("/proc/{}/stat", pids[0])).is_ok_and(|s| s.contains(") Z"));
+        let zombie =
+            std::fs::read_to_string(format!("/proc/{}/stat", pids[0])).is_ok_and(|s| s.contains(") Z"));
         assert!(gone.is_err() || zombie, "the child of the cancelled command still runs");
     }
 

@@ -35,7 +35,11 @@ impl FakeRunner {
     pub fn ok(self, program: &str, stdout: &str) -> Self {
         let (program, stdout) = (program.to_owned(), stdout.to_owned());
         self.answer(move |c| {
-            (c.program == program).then(|| Output { code: Some(0), stdout: stdout.clone(), ..Output::default() })
+            (c.program == program).then(|| Output {
+                code: Some(0),
+                stdout: stdout.clone(),
+                ..Output::default()
+            })
         })
     }
 
@@ -44,8 +48,11 @@ impl FakeRunner {
     pub fn fails(self, program: &str, code: i32, stderr: &str) -> Self {
         let (program, stderr) = (program.to_owned(), stderr.to_owned());
         self.answer(move |c| {
-            (c.program == program)
-                .then(|| Output { code: Some(code), stderr: stderr.clone(), ..Output::default() })
+            (c.program == program).then(|| Output {
+                code: Some(code),
+                stderr: stderr.clone(),
+                ..Output::default()
+            })
         })
     }
 

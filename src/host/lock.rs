@@ -49,7 +49,8 @@ impl Lock {
                 Ok(Self { _file: file })
             }
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
-                let holder = if text.trim().is_empty() { "unknown".to_owned() } else { text.trim().to_owned() };
+                let holder =
+                    if text.trim().is_empty() { "unknown".to_owned() } else { text.trim().to_owned() };
                 Err(LockError::Held { holder })
             }
             Err((_, errno)) => Err(LockError::Io(errno.into())),

@@ -182,7 +182,13 @@ impl Root {
     fn open_fd(&self, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         loop {
-            match rustix::fs::openat2(&self.fd, relative(path), flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            match rustix::fs::openat2(
+                &self.fd,
+                relative(path),
+                flags | OFlags::CLOEXEC,
+                Mode::empty(),
+                resolve,
+            ) {
                 // A rename elsewhere on the machine raced with the look-up (openat2(2)): look again.
                 Err(rustix::io::Errno::AGAIN) => {}
                 other => return other.map_err(Into::into),
@@ -252,9 +258,7 @@ impl Root {
     pub fn read_at_most(&self, path: &str, limit: u64) -> Result<Vec<u8>, HostError> {
         let file = self.open_file(path)?;
         let mut bytes = Vec::new();
-        file.take(limit.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(err(path, "could not read"))?;
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(err(path, "could not read"))?;
         if bytes.len() as u64 > limit {
             return Err(err(path, "could not read")(io::Error::new(
                 io::ErrorKind::FileTooLarge,
@@ -431,7 +435,8 @@ impl Root {
             rustix::fs::mkdirat(&dir, name.as_str(), Mode::from_raw_mode(mode))
                 .map_err(|e| err(&walked, what)(e.into()))?;
             // mkdirat obeys the umask; the caller's mode is meant as it is.
-            let made = self.open_fd(&walked, OFlags::RDONLY | OFlags::DIRECTORY).map_err(err(&walked, what))?;
+            let made =
+                self.open_fd(&walked, OFlags::RDONLY | OFlags::DIRECTORY).map_err(err(&walked, what))?;
             rustix::fs::fchmod(&made, Mode::from_raw_mode(mode)).map_err(|e| err(&walked, what)(e.into()))?;
             sync_dir(&dir).map_err(err(&walked, what))?;
             created.push(walked.clone());
@@ -493,13 +498,8 @@ impl Root {
         if let Some(FileState::File { mtime, mtime_nsec, xattrs, .. }) = like {
             for (key, value) in xattrs {
                 let value = hex::decode(value).unwrap_or_default();
-                rustix::fs::fsetxattr(
-                    file.as_fd(),
-                    key.as_str(),
-                    &value,
-                    rustix::fs::XattrFlags::empty(),
-                )
-                .map_err(|e| err(path, "could not restore an extended attribute of")(e.into()))?;
+                rustix::fs::fsetxattr(file.as_fd(), key.as_str(), &value, rustix::fs::XattrFlags::empty())
+                    .map_err(|e| err(path, "could not restore an extended attribute of")(e.into()))?;
             }
             let time = rustix::fs::Timespec { tv_sec: *mtime, tv_nsec: (*mtime_nsec).into() };
             rustix::fs::futimens(

@@ -40,7 +40,9 @@ impl BuildUser {
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// bubblewrap is not installed.
-    #[error("bubblewrap is not installed; nothing foreign is built without it. Install the package `bubblewrap`")]
+    #[error(
+        "bubblewrap is not installed; nothing foreign is built without it. Install the package `bubblewrap`"
+    )]
     Missing,
     /// The work folder cannot be used.
     #[error(transparent)]
@@ -75,7 +77,8 @@ impl Sandbox {
         if !["/usr/bin/bwrap", "/usr/local/bin/bwrap", "/bin/bwrap"].iter().any(|p| Path::new(p).exists()) {
             return Err(SandboxError::Missing);
         }
-        let mut sandbox = Self { base: host.root().path().to_owned(), read_only: vec![], work: work.to_owned(), user };
+        let mut sandbox =
+            Self { base: host.root().path().to_owned(), read_only: vec![], work: work.to_owned(), user };
         if host.kind() == HostKind::PartialRoot {
             sandbox.base = PathBuf::from("/");
             for path in ["/usr/src", "/lib/modules"] {
@@ -113,7 +116,9 @@ impl Sandbox {
                 Err(_) => add(&["--ro-bind-try", &outside.display().to_string(), dir]),
             }
         }
-        for dir in ["/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/passwd"] {
+        for dir in
+            ["/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/passwd"]
+        {
             add(&["--ro-bind-try", &self.base.join(&dir[1..]).display().to_string(), dir]);
         }
         add(&["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]);
@@ -182,7 +187,10 @@ mod tests {
     #[test]
     fn only_the_work_folder_can_be_written() {
         let dir = work();
-        let out = sh(dir.path(), "echo ok > /build/made; for d in / /usr /etc /lib /bin; do touch $d/x 2>/dev/null && echo wrote $d; done; true");
+        let out = sh(
+            dir.path(),
+            "echo ok > /build/made; for d in / /usr /etc /lib /bin; do touch $d/x 2>/dev/null && echo wrote $d; done; true",
+        );
         assert!(out.success(), "{out:?}");
         assert_eq!(out.stdout, "", "{out:?}");
         assert_eq!(std::fs::read_to_string(dir.path().join("made")).unwrap(), "ok\n");
@@ -192,7 +200,10 @@ mod tests {
     #[test]
     fn nobody_inside_is_root_and_nothing_private_is_seen() {
         let dir = work();
-        let out = sh(dir.path(), "id -u; cat /etc/shadow 2>&1; ls -A /root /home /var 2>&1; grep CapEff /proc/self/status");
+        let out = sh(
+            dir.path(),
+            "id -u; cat /etc/shadow 2>&1; ls -A /root /home /var 2>&1; grep CapEff /proc/self/status",
+        );
         assert_ne!(out.stdout.lines().next(), Some("0"), "{out:?}");
         assert!(out.stdout.contains("CapEff:\t0000000000000000"), "{out:?}");
         assert!(!out.stdout.contains("root:"), "{out:?}");
@@ -201,7 +212,10 @@ mod tests {
     #[test]
     fn there_is_no_network() {
         let dir = work();
-        let out = sh(dir.path(), "cat /proc/net/dev | tail -n +3 | grep -v ' lo:' | wc -l; cat /proc/net/route | tail -n +2 | wc -l");
+        let out = sh(
+            dir.path(),
+            "cat /proc/net/dev | tail -n +3 | grep -v ' lo:' | wc -l; cat /proc/net/route | tail -n +2 | wc -l",
+        );
         assert_eq!(out.stdout.split_whitespace().collect::<Vec<_>>(), ["0", "0"], "{out:?}");
     }
 }
