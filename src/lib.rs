@@ -31,4 +31,5 @@
 
 pub mod detect;
 pub mod engine;
+pub mod flows;
 pub mod host;
