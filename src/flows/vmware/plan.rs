@@ -9,8 +9,8 @@ use crate::detect::signing::{OWN_CERTIFICATE, OWN_KEY};
 use crate::engine::edit::TextEdit;
 use crate::engine::plan::{Note, PLAN_VERSION, Permission, Plan, Refusal, Warning};
 use crate::engine::steps::{
-    BuildModules, Compiler, CreateSigningKey, Depmod, EnrollKey, InstallModule, LoadModules, Mode, ModuleBuild,
-    RebuildInitramfs, RemoveFile, SignWith, UnloadModules, WriteFile,
+    BuildModules, Compiler, CreateSigningKey, Depmod, EnrollKey, InstallModule, LoadModules, Mode,
+    ModuleBuild, RebuildInitramfs, RemoveFile, SignWith, UnloadModules, WriteFile,
 };
 use crate::engine::{Step, steps::RestartServices};
 use sha2::{Digest, Sha256};
@@ -134,7 +134,10 @@ pub fn plan(choices: &Choices, facts: &VmwareFacts, resolve: &Resolver<'_>) -> R
 
 fn refuse_what_cannot_be(choices: &Choices, facts: &VmwareFacts) -> Result<(), Refusal> {
     if let Some(guidance) = &facts.immutable {
-        let reason = format!("{} manages its modules itself; files installed into it are lost or refused.", facts.system);
+        let reason = format!(
+            "{} manages its modules itself; files installed into it are lost or refused.",
+            facts.system
+        );
         return Err(Refusal::new("immutable-system", reason, guidance.clone()));
     }
     if facts.kernels.is_empty() {
@@ -238,12 +241,8 @@ fn own_key() -> KeyFacts {
 
 fn decide_signing(choices: &Choices, facts: &VmwareFacts) -> Result<Signing, Refusal> {
     let required = facts.secure_boot == Some(true) || facts.kernels.iter().any(|k| k.forces_signatures);
-    let base = Signing {
-        required,
-        has_shim: facts.has_shim,
-        has_mokutil: facts.has_mokutil,
-        ..Signing::default()
-    };
+    let base =
+        Signing { required, has_shim: facts.has_shim, has_mokutil: facts.has_mokutil, ..Signing::default() };
     let own = facts.keys.iter().find(|k| k.own);
     let distribution = facts.keys.iter().find(|k| !k.own);
     let make_own = || {
@@ -340,7 +339,12 @@ pub fn record(choices: &Choices, facts: &VmwareFacts, kernel: &KernelFacts, sour
 }
 
 /// Whether a module is there as this build would make it.
-fn is_present(kernel: &KernelFacts, module: &ModuleBuild, build: &BuildModules, key: Option<&KeyFacts>) -> bool {
+fn is_present(
+    kernel: &KernelFacts,
+    module: &ModuleBuild,
+    build: &BuildModules,
+    key: Option<&KeyFacts>,
+) -> bool {
     let _ = build;
     let target = target(kernel, &module.module);
     let mut copies = kernel.present.iter().filter(|p| p.module == module.module);
@@ -390,7 +394,10 @@ fn install_steps(
         for other in kernel.present.iter().filter(|p| p.module == module.module && p.path != to) {
             steps.push(Step::RemoveFile(RemoveFile {
                 path: other.path.clone(),
-                reason: format!("another copy of {} for {}; kept in the journal", module.module, kernel.release),
+                reason: format!(
+                    "another copy of {} for {}; kept in the journal",
+                    module.module, kernel.release
+                ),
             }));
         }
         steps.push(Step::InstallModule(InstallModule {
@@ -431,7 +438,9 @@ fn enroll(choices: &Choices, signing: &Signing, warnings: &mut Vec<Warning>) -> 
     if key.pending {
         warnings.push(Warning {
             message: "The signing key waits to be enrolled.".to_owned(),
-            remedy: Some("Restart and choose “Enroll MOK” on the blue screen, with the password you set.".to_owned()),
+            remedy: Some(
+                "Restart and choose “Enroll MOK” on the blue screen, with the password you set.".to_owned(),
+            ),
         });
         return None;
     }
@@ -447,7 +456,8 @@ fn enroll(choices: &Choices, signing: &Signing, warnings: &mut Vec<Warning>) -> 
             "Plan again with --enroll to queue it for the next boot."
         };
         warnings.push(Warning {
-            message: "The signing key is not trusted yet; the kernel will not load the modules until it is.".to_owned(),
+            message: "The signing key is not trusted yet; the kernel will not load the modules until it is."
+                .to_owned(),
             remedy: Some(remedy.to_owned()),
         });
     }
@@ -478,8 +488,12 @@ fn loading(choices: &Choices, facts: &VmwareFacts, changed: &[&KernelFacts], sig
         return Loading::Not;
     }
     let mut steps = Vec::new();
-    let to_unload: Vec<String> =
-        MODULES.iter().rev().filter(|m| facts.loaded.iter().any(|l| l == *m)).map(|m| (*m).to_owned()).collect();
+    let to_unload: Vec<String> = MODULES
+        .iter()
+        .rev()
+        .filter(|m| facts.loaded.iter().any(|l| l == *m))
+        .map(|m| (*m).to_owned())
+        .collect();
     if !to_unload.is_empty() {
         steps.push(Step::UnloadModules(UnloadModules { modules: to_unload }));
     }
