@@ -10,15 +10,14 @@
 //! All of it is pure; whoever plans runs the one command in between.
 
 pub mod catalogue;
-pub mod cpu;
 pub mod diagnose;
 pub mod expr;
 pub mod model;
 pub mod probe;
 pub mod resolve;
+mod text;
 
 pub use catalogue::{Catalogue, CatalogueError};
-pub use cpu::{CpuFacts, Tuning};
 pub use diagnose::{Diagnostic, Severity};
 pub use probe::{Outcomes, ProbeDir, ProbeError};
 pub use resolve::{Options, ResolveError, Resolved, resolve};

@@ -14,7 +14,7 @@ pub const BUILT_IN: [&str; 7] =
     ["optimized", "clang", "vmmon", "vmnet", "has_vtx_ept", "has_avx512", "has_nvme"];
 
 /// Values that texts may refer to as `@{name}`.
-pub const VARIABLES: [&str; 5] = ["mode", "cpu", "march", "mtune", "adaptations"];
+pub const VARIABLES: [&str; 4] = ["mode", "cpu", "march", "record"];
 
 /// One adaptation: what changed in the kernel, how to see it, what to do about it.
 #[derive(Debug, Clone)]
