@@ -18,7 +18,9 @@ mod root;
 mod sandbox;
 
 pub use clock::{Clock, SystemClock};
-pub use command::{Cancel, Command, CommandError, Line, Output, RealRunner, Runner, Stream};
+pub use command::{
+    Cancel, Command, CommandError, Line, Output, RealRunner, Runner, Stream, check as check_status,
+};
 pub use lock::{Lock, LockError};
 pub use root::{Entry, FileKind, FileMeta, FileState, HostError, Root};
 pub use sandbox::{BuildUser, Sandbox, SandboxError};
