@@ -6,8 +6,8 @@
 //! | word | meaning |
 //! |---|---|
 //! | [`Host`](host::Host) | the one door to a machine: a root directory handle, a command runner, a clock |
-//! | Finding | one thing looked at; *could not look* is not *looked, and it is bad* |
-//! | Facts | all findings of a machine |
+//! | [`Finding`](detect::Finding) | one thing looked at; *could not look* is not *looked, and it is bad* |
+//! | [`Facts`](detect::Facts) | all findings of a machine |
 //! | Choices | what a person picked in one flow; a named, saved one is a Profile |
 //! | [`Plan`](engine::Plan) | flow + choices + the facts it read + ordered steps + permissions + warnings |
 //! | [`Step`](engine::Step) | one reversible change |
@@ -25,9 +25,10 @@
 //!
 //! # The modules
 //!
-//! *reading a machine* → `detect`; *deciding* → `flows`; *changing a machine* → [`engine::steps`];
+//! *reading a machine* → [`detect`]; *deciding* → `flows`; *changing a machine* → [`engine::steps`];
 //! *crossing the privilege boundary* → `ipc` and `helper`; *showing* → `cli` (and later `ui`).
 //! Arrows go one way: `cli → ipc → helper → engine → host`, and `flows → engine, detect`.
 
+pub mod detect;
 pub mod engine;
 pub mod host;
