@@ -73,6 +73,7 @@ show() {
 
 # The address that this machine's apt has for a label of Debian's ("Debian", "Debian-Security").
 from_apt() {
+  # shellcheck disable=SC2016 # apt's placeholders, not the shell's
   apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' "Label: $1" 2>/dev/null |
     sort -u | head -n1
 }
