@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The closed set of changes that can be made to a machine. One file per kind: its data, how it is
+//! applied, verified and undone, and the tests of all three together.
+//!
+//! A step is cut at the unit of reversion. Its data is complete: nothing is decided while it runs.
+//! New fields get a default; a change of meaning gets a new variant, so that old journals keep parsing.
+
+mod build_modules;
+mod create_signing_key;
+mod depmod;
+mod enroll_key;
+mod install_module;
+mod load_modules;
+mod rebuild_initramfs;
+mod remove_file;
+mod restart_services;
+mod unload_modules;
+mod write_file;
+
+pub use build_modules::{BuildModules, Compiler, Mode, ModuleBuild, SourceRef};
+pub use create_signing_key::CreateSigningKey;
+pub use depmod::Depmod;
+pub use enroll_key::EnrollKey;
+pub use install_module::{Compression, InstallModule, SignWith};
+pub use load_modules::LoadModules;
+pub use rebuild_initramfs::{InitramfsTool, RebuildInitramfs};
+pub use remove_file::RemoveFile;
+pub use restart_services::RestartServices;
+pub use unload_modules::UnloadModules;
+pub use write_file::WriteFile;
+
+use super::context::{After, Applied, Before, Context};
+use super::error::StepError;
+use super::event::Check;
+use super::plan::Permission;
+use super::report::{Reversal, StepPreview};
+use crate::host::Host;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// What every kind of step can do. The engine calls, in this order:
+/// `before` (synced to the journal) → `apply` → the state afterwards is recorded → `verify`; and to take
+/// it back `undo`, and `settle` once all steps of the run are taken back.
+pub(crate) trait Action {
+    /// What it does, for people ("Write /etc/modules-load.d/vmware.conf").
+    fn title(&self) -> String;
+
+    /// What must be granted for it: one permission per kind of consequence.
+    fn permissions(&self) -> BTreeSet<Permission>;
+
+    /// Whether it can be taken back.
+    fn reversal(&self) -> Reversal;
+
+    /// How long it takes beside the others, for progress; a small file is 1.
+    fn weight(&self) -> u32 {
+        1
+    }
+
+    /// What it would do. Reads only; whatever cannot be read is said in the preview.
+    fn preview(&self, host: &Host) -> StepPreview;
+
+    /// Space that it needs beside what [`Action::before`] keeps: (path inside the root, bytes).
+    fn space(&self, host: &Host) -> Vec<(String, u64)> {
+        let _ = host;
+        Vec::new()
+    }
+
+    /// What is there, so that it can be put back. Changes nothing.
+    ///
+    /// # Errors
+    /// When the machine is not as the step needs it; nothing was changed then.
+    fn before(&self, ctx: &Context<'_>) -> Result<Before, StepError>;
+
+    /// Makes the change.
+    ///
+    /// # Errors
+    /// When it cannot be made; the engine then calls `undo` without an [`After`].
+    fn apply(&self, ctx: &mut Context<'_>) -> Result<Applied, StepError>;
+
+    /// Its postcondition. A check that could not look says so.
+    fn verify(&self, ctx: &Context<'_>) -> Vec<Check>;
+
+    /// Takes the change back. May be called again after it was interrupted, and (without `after`) when
+    /// `apply` was interrupted anywhere or failed.
+    ///
+    /// # Errors
+    /// [`StepError::Drift`] when something changed since; nothing was touched then.
+    fn undo(&self, ctx: &mut Context<'_>, before: &Before, after: Option<&After>) -> Result<(), StepError> {
+        ctx.restore(before, after)
+    }
+
+    /// Called after all steps of a run were taken back: makes derived files anew where they do not fit
+    /// the machine any more. Returns a sentence for people when it did something.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    fn settle(&self, ctx: &mut Context<'_>, before: &Before) -> Result<Option<String>, StepError> {
+        let _ = (ctx, before);
+        Ok(None)
+    }
+}
+
+impl Step {
+    /// What this kind of step can do.
+    pub(crate) fn action(&self) -> &dyn Action {
+        match self {
+            Self::BuildModules(s) => s,
+            Self::CreateSigningKey(s) => s,
+            Self::EnrollKey(s) => s,
+            Self::InstallModule(s) => s,
+            Self::RemoveFile(s) => s,
+            Self::WriteFile(s) => s,
+            Self::Depmod(s) => s,
+            Self::RebuildInitramfs(s) => s,
+            Self::UnloadModules(s) => s,
+            Self::LoadModules(s) => s,
+            Self::RestartServices(s) => s,
+        }
+    }
+
+    /// What it does, for people.
+    pub fn title(&self) -> String {
+        self.action().title()
+    }
+
+    /// What must be granted for it.
+    pub fn permissions(&self) -> BTreeSet<Permission> {
+        self.action().permissions()
+    }
+
+    /// Whether it can be taken back.
+    pub fn reversal(&self) -> Reversal {
+        self.action().reversal()
+    }
+}
+
+/// One reversible change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// Compile modules for one kernel, in the sandbox.
+    BuildModules(BuildModules),
+    /// Make a key pair for signing modules.
+    CreateSigningKey(CreateSigningKey),
+    /// Ask the firmware's shim to trust a certificate (MOK).
+    EnrollKey(EnrollKey),
+    /// Put a built module where the kernel finds it.
+    InstallModule(InstallModule),
+    /// Take a file away (kept in the journal).
+    RemoveFile(RemoveFile),
+    /// Write a configuration file.
+    WriteFile(WriteFile),
+    /// Let the kernel's module index know.
+    Depmod(Depmod),
+    /// Make an initramfs anew.
+    RebuildInitramfs(RebuildInitramfs),
+    /// Take modules out of the running kernel.
+    UnloadModules(UnloadModules),
+    /// Put modules into the running kernel.
+    LoadModules(LoadModules),
+    /// Restart services.
+    RestartServices(RestartServices),
+}

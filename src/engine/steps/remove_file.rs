@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Take a file away; its bytes, mode and owner are kept in the journal.
+
+use super::Action;
+use crate::engine::context::{Applied, Before, Context};
+use crate::engine::error::StepError;
+use crate::engine::event::Check;
+use crate::engine::plan::Permission;
+use crate::engine::report::{Reversal, StepPreview};
+use crate::host::Host;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Take a file away, for instance another copy of a module that would be found first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveFile {
+    /// The file.
+    pub path: String,
+    /// Why, for people.
+    pub reason: String,
+}
+
+impl Action for RemoveFile {
+    fn title(&self) -> String {
+        format!("Remove {}", self.path)
+    }
+
+    fn permissions(&self) -> BTreeSet<Permission> {
+        [Permission::SystemTune].into()
+    }
+
+    fn reversal(&self) -> Reversal {
+        Reversal::Full
+    }
+
+    fn preview(&self, _host: &Host) -> StepPreview {
+        StepPreview {
+            title: self.title(),
+            commands: Vec::new(),
+            files: Vec::new(),
+            reversal: self.reversal(),
+            permissions: self.permissions(),
+        }
+    }
+
+    fn before(&self, _ctx: &Context<'_>) -> Result<Before, StepError> {
+        Err(StepError::refused("this kind of step is not in this version", "use a later version"))
+    }
+
+    fn apply(&self, _ctx: &mut Context<'_>) -> Result<Applied, StepError> {
+        Err(StepError::refused("this kind of step is not in this version", "use a later version"))
+    }
+
+    fn verify(&self, _ctx: &Context<'_>) -> Vec<Check> {
+        Vec::new()
+    }
+}
