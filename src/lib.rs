@@ -32,3 +32,4 @@
 pub mod detect;
 pub mod engine;
 pub mod host;
+pub mod ipc;

@@ -18,7 +18,7 @@ mod root;
 mod sandbox;
 
 pub use clock::{Clock, SystemClock};
-pub use command::{Cancel, Command, CommandError, Line, Output, RealRunner, Runner, Stream};
+pub use command::{PATH, Cancel, Command, CommandError, Line, Output, RealRunner, Runner, Stream};
 pub use lock::{Lock, LockError};
 pub use root::{Entry, FileKind, FileMeta, FileState, HostError, Root};
 pub use sandbox::{BuildUser, Sandbox, SandboxError};
