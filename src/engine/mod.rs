@@ -23,6 +23,7 @@ pub mod plan;
 mod report;
 mod restore;
 mod runs;
+pub mod source;
 mod space;
 pub mod steps;
 mod store;
