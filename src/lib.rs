@@ -33,3 +33,4 @@ pub mod detect;
 pub mod engine;
 pub mod flows;
 pub mod host;
+pub mod ipc;
