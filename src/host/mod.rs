@@ -20,7 +20,9 @@ mod view;
 mod work;
 
 pub use clock::{Clock, SystemClock};
-pub use command::{Cancel, Command, CommandError, Inherited, Limits, Line, Output, RealRunner, Runner, Stream};
+pub use command::{
+    Cancel, Command, CommandError, Inherited, Limits, Line, Output, RealRunner, Runner, Stream,
+};
 pub use lock::{Lock, LockError};
 pub use root::{Entry, FileKind, FileMeta, FileState, HostError, Root};
 pub use sandbox::{BuildUser, Form, INSIDE, Sandbox, SandboxError};
