@@ -23,7 +23,11 @@ pub mod plan;
 mod report;
 mod restore;
 mod runs;
+<<<<<<< HEAD
 mod space;
+=======
+pub mod source;
+>>>>>>> main
 pub mod steps;
 mod store;
 mod take_back;
