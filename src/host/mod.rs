@@ -21,7 +21,8 @@ mod work;
 
 pub use clock::{Clock, SystemClock};
 pub use command::{
-    Cancel, Command, CommandError, Inherited, Limits, Line, Output, RealRunner, Runner, Stream,
+    Cancel, Command, CommandError, Inherited, Limits, Line, Output, PATH, RealRunner, Runner, Stream,
+    check as check_status,
 };
 pub use lock::{Lock, LockError};
 pub use root::{Entry, FileKind, FileMeta, FileState, HostError, Root};
