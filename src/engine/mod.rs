@@ -23,11 +23,8 @@ pub mod plan;
 mod report;
 mod restore;
 mod runs;
-<<<<<<< HEAD
-mod space;
-=======
 pub mod source;
->>>>>>> main
+mod space;
 pub mod steps;
 mod store;
 mod take_back;
