@@ -18,6 +18,7 @@ pub mod journal;
 pub mod plan;
 mod report;
 mod runs;
+pub mod source;
 pub mod steps;
 mod undo;
 
