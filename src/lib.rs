@@ -31,4 +31,6 @@
 
 pub mod detect;
 pub mod engine;
+pub mod flows;
 pub mod host;
+pub mod ipc;

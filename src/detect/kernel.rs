@@ -54,8 +54,9 @@ pub struct Kernel {
     pub module_install_dir: String,
     /// The kernel's tool that signs modules, links followed, when it is there.
     pub sign_file: Option<String>,
-    /// The compiler of this machine to build modules with, and how it differs from the kernel's.
-    pub build_compiler: Finding<BuildCompiler>,
+    /// The compiler of this machine to build modules with, and how it differs from the kernel's; `None`
+    /// when there is no compiler.
+    pub build_compiler: Finding<Option<BuildCompiler>>,
 }
 
 impl Kernel {

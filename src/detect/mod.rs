@@ -13,11 +13,13 @@
 
 pub mod boot;
 pub mod cpu;
+pub mod distro;
 mod finding;
 pub mod gpu;
 pub mod iommu;
 pub mod kernel;
 pub mod kvm;
+mod look;
 pub mod memory;
 pub mod modules;
 pub mod os;

@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 pub struct Compiler {
     /// Which.
     pub kind: CompilerKind,
-    /// Its command ("gcc-12").
+    /// Its plainest command ("gcc").
     pub command: String,
-    /// Its full path, links followed.
+    /// Its other commands ("gcc-12").
+    pub also: Vec<String>,
+    /// Its full path (not resolved further: some compilers look at the name they are called by).
     pub path: String,
     /// The first line of its `--version`.
     pub text: String,
@@ -27,7 +29,7 @@ pub struct Compiler {
 pub struct Tool {
     /// Its command ("make").
     pub command: String,
-    /// Its full path, links followed.
+    /// Its full path (not resolved further: some compilers look at the name they are called by).
     pub path: String,
     /// Its version ("4.3"), when it told one.
     pub version: Option<String>,
@@ -36,6 +38,9 @@ pub struct Tool {
 /// What modules are built with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Toolchain {
+    /// Whether these are the running machine's tools: a scratch root without tools of its own is worked on
+    /// from outside.
+    pub from_machine: bool,
     /// Compilers, the plain name first ("gcc" before "gcc-12"), each program once.
     pub compilers: Vec<Compiler>,
     /// GNU make.
@@ -46,8 +51,10 @@ pub struct Toolchain {
     pub lld: Option<Tool>,
     /// bubblewrap: nothing foreign is built without it.
     pub bubblewrap: Option<Tool>,
-    /// Tools looked for and not there, each with the package that has it: (tool, package).
+    /// Tools that are needed and not there.
     pub missing: Vec<MissingTool>,
+    /// Tools that are there and did not tell their version: how they were asked, and what came.
+    pub unanswered: Vec<String>,
 }
 
 /// A tool that is not there.

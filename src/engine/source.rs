@@ -286,7 +286,7 @@ fn file_below_file(files: &Files, dirs: &std::collections::BTreeSet<String>) -> 
     for path in files.keys().chain(dirs) {
         for (i, _) in path.match_indices('/') {
             if files.contains_key(&path[..i]) {
-                return Err(SourceError::Duplicate { name: shown(path[..i].as_bytes()) });
+                return Err(SourceError::Duplicate { name: shown(&path.as_bytes()[..i]) });
             }
         }
     }
