@@ -61,9 +61,8 @@ fn a_user_namespace_is_preferred_and_shut_tight() {
 
 #[test]
 fn where_user_namespaces_are_forbidden_root_uses_setpriv() {
-    let (_dir, sandbox, calls) = with_forms("bubblewrap 0.8.0\n", OTHER, |c| {
-        !c.args.contains(&"--unshare-user".to_owned())
-    });
+    let (_dir, sandbox, calls) =
+        with_forms("bubblewrap 0.8.0\n", OTHER, |c| !c.args.contains(&"--unshare-user".to_owned()));
     let sandbox = sandbox.unwrap();
     assert_eq!(sandbox.form(), Form::Dropped);
     assert_eq!(calls.len(), 4, "version, sealed, plain, dropped: {calls:#?}");
@@ -152,7 +151,9 @@ fn only_the_work_folder_and_tmp_can_be_written() {
         );
         assert!(out.success() && out.stdout.is_empty(), "{form:?} {out:?}");
         assert_eq!(work.take("made", 10).unwrap(), b"ok\n");
-        assert!(!Path::new("/usr/x").exists() && !Path::new("/x").exists() && !Path::new("/tmp/made").exists());
+        assert!(
+            !Path::new("/usr/x").exists() && !Path::new("/x").exists() && !Path::new("/tmp/made").exists()
+        );
     }
 }
 

@@ -166,7 +166,8 @@ impl View {
 
     /// Whether `path` of `root` (and not of another system) is seen at its own place.
     fn shows(&self, root: &Root, path: &str) -> bool {
-        let below = |inside: &str| path.strip_prefix(inside).is_some_and(|r| r.is_empty() || r.starts_with('/'));
+        let below =
+            |inside: &str| path.strip_prefix(inside).is_some_and(|r| r.is_empty() || r.starts_with('/'));
         // The last one mounted over a place is the one that is seen there.
         self.mounts.iter().rev().find_map(|m| match m {
             Mount::ReadOnly { outside, inside } if below(inside) => Some(outside.starts_with(root.path())),
@@ -209,8 +210,13 @@ mod tests {
         root.create_dirs("/usr/bin", 0o755).unwrap();
         tree(&root, "/home/me/linux-build");
         tree(&root, "/home/me/linux-src");
-        root.write("/home/me/linux-build/Makefile", b"# made\ninclude /home/me/linux-src/Makefile\n", 0o644, None)
-            .unwrap();
+        root.write(
+            "/home/me/linux-build/Makefile",
+            b"# made\ninclude /home/me/linux-src/Makefile\n",
+            0o644,
+            None,
+        )
+        .unwrap();
         root.create_dirs("/lib/modules/6.9", 0o755).unwrap();
         root.symlink("/home/me/linux-build", "/lib/modules/6.9/build").unwrap();
         let mut view = View::of_system(&root).unwrap();
@@ -267,10 +273,19 @@ mod tests {
             view.mounts()[before..],
             [
                 Mount::Folder { inside: "/usr/lib".to_owned() },
-                Mount::ReadOnly { outside: system.outside("/usr/lib/gcc"), inside: "/usr/lib/gcc".to_owned() },
+                Mount::ReadOnly {
+                    outside: system.outside("/usr/lib/gcc"),
+                    inside: "/usr/lib/gcc".to_owned()
+                },
                 Mount::Link { target: "gcc".to_owned(), inside: "/usr/lib/link".to_owned() },
-                Mount::ReadOnly { outside: "/scratch/lib/modules".into(), inside: "/usr/lib/modules".to_owned() },
-                Mount::ReadOnly { outside: "/scratch/kbuild".into(), inside: "/usr/lib/linux-kbuild-6.1".to_owned() },
+                Mount::ReadOnly {
+                    outside: "/scratch/lib/modules".into(),
+                    inside: "/usr/lib/modules".to_owned()
+                },
+                Mount::ReadOnly {
+                    outside: "/scratch/kbuild".into(),
+                    inside: "/usr/lib/linux-kbuild-6.1".to_owned()
+                },
             ]
         );
     }
