@@ -14,13 +14,24 @@ pub mod edit;
 mod error;
 pub mod event;
 mod execute;
+#[doc(hidden)]
+pub mod failpoint;
+mod folders;
+mod inhibit;
 pub mod journal;
 pub mod plan;
 mod report;
+mod restore;
 mod runs;
 pub mod source;
+mod space;
 pub mod steps;
+mod store;
+mod take_back;
+#[cfg(test)]
+pub(crate) mod testing;
 mod undo;
+mod voice;
 
 pub use context::{After, Applied, Before, Context};
 pub use drift::Drift;

@@ -586,7 +586,8 @@ mod tests {
             nice: 7,
             first_to_go: true,
         };
-        let script = "nice; ulimit -n; cat /proc/self/oom_score_adj; sh -c 'head -c 9000 /dev/zero > big; true'";
+        let script =
+            "nice; ulimit -n; cat /proc/self/oom_score_adj; sh -c 'head -c 9000 /dev/zero > big; true'";
         let cmd = Command::new("sh").args(["-c", script]).cwd(dir.path()).limits(limits);
         let output = RealRunner.run(&cmd).unwrap();
         assert_eq!(output.stdout, "7\n64\n1000\n", "{output:?}");

@@ -22,6 +22,7 @@ mod work;
 pub use clock::{Clock, SystemClock};
 pub use command::{
     Cancel, Command, CommandError, Inherited, Limits, Line, Output, PATH, RealRunner, Runner, Stream,
+    check as check_status,
 };
 pub use lock::{Lock, LockError};
 pub use root::{Entry, FileKind, FileMeta, FileState, HostError, Root};

@@ -99,8 +99,9 @@ impl WorkFolder {
         let what = "could not create a work folder";
         let parent_path = path_of(&parent).map_err(err(Path::new(WORK), what))?;
         sweep(&parent);
-        let dir =
-            cap_tempfile::TempDir::new_in(&parent).and_then(|t| t.into_dir()).map_err(err(&parent_path, what))?;
+        let dir = cap_tempfile::TempDir::new_in(&parent)
+            .and_then(|t| t.into_dir())
+            .map_err(err(&parent_path, what))?;
         let path = path_of(&dir).map_err(err(&parent_path, what))?;
         // Opened anew: the handle above is a mere place (O_PATH), which can be neither changed nor locked.
         let dir = open_dir(&dir, c".").map_err(|e| err(&path, what)(e.into()))?;
@@ -158,8 +159,7 @@ impl WorkFolder {
     /// When it is anything else.
     pub fn take(&self, name: &str, limit: u64) -> Result<Vec<u8>, TakeError> {
         let io_error = |e: io::Error| TakeError::Io { name: name.to_owned(), source: e };
-        let suspicious =
-            |what: &str| TakeError::Suspicious { name: name.to_owned(), what: what.to_owned() };
+        let suspicious = |what: &str| TakeError::Suspicious { name: name.to_owned(), what: what.to_owned() };
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let fd = match rustix::fs::openat2(&self.dir, name, flags, Mode::empty(), resolve) {

@@ -16,7 +16,9 @@ use std::process::{Child, Stdio};
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     /// `pkttyagent` is not there or cannot be started.
-    #[error("`pkttyagent` could not be started, so that nobody can ask for a password here: {0}. Install polkit's own tools (package `polkitd` or `polkit`), or run this as root")]
+    #[error(
+        "`pkttyagent` could not be started, so that nobody can ask for a password here: {0}. Install polkit's own tools (package `polkitd` or `polkit`), or run this as root"
+    )]
     Start(#[from] std::io::Error),
     /// It ended without having registered with polkit.
     #[error("`pkttyagent` could not register with polkit, so that nobody can ask for a password here: {0}")]
@@ -86,7 +88,8 @@ impl Drop for Agent {
     fn drop(&mut self) {
         if let Ok(pid) = i32::try_from(self.child.id()) {
             // SIGTERM lets it give the terminal back its echo.
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
         }
         let _ = self.child.wait();
     }

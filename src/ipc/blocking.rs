@@ -45,13 +45,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn execute(
-        &self,
-        flow: &str,
-        choices: &Value,
-        digest: &str,
-        files: &[Sealed],
-    ) -> Result<Run, Error> {
+    pub fn execute(&self, flow: &str, choices: &Value, digest: &str, files: &[Sealed]) -> Result<Run, Error> {
         block_on(self.0.execute(flow, choices, digest, files)).map(Run)
     }
 

@@ -121,8 +121,8 @@ impl Client {
     {
         let incoming = Incoming::subscribe(&self.connection).await?;
         let path: OwnedObjectPath = self.call(member, body).await?;
-        let number =
-            run_number(path.as_str()).ok_or_else(|| Error::Protocol(format!("{path} is not below {RUNS_PATH}")))?;
+        let number = run_number(path.as_str())
+            .ok_or_else(|| Error::Protocol(format!("{path} is not below {RUNS_PATH}")))?;
         let helper = self.owner().await?;
         Ok(Run { number, proxy: self.run_proxy(number).await?, helper, incoming, story })
     }
@@ -159,7 +159,8 @@ impl Client {
             .cache_properties(CacheProperties::No)
             .build()
             .await?;
-        let flags = if self.interactive { MethodFlags::AllowInteractiveAuth.into() } else { Default::default() };
+        let flags =
+            if self.interactive { MethodFlags::AllowInteractiveAuth.into() } else { Default::default() };
         let mut left = ATTEMPTS;
         loop {
             left -= 1;

@@ -59,13 +59,19 @@ pub enum Error {
     #[error("the helper could not be started: {0}. `journalctl -u hostwright-helper` may say more")]
     NotStarted(String),
     /// Only seen by clients: there is no system bus.
-    #[error("the system bus cannot be reached: {0}. Without it there is no helper; as root, `systemctl start dbus` starts it")]
+    #[error(
+        "the system bus cannot be reached: {0}. Without it there is no helper; as root, `systemctl start dbus` starts it"
+    )]
     NoBus(String),
     /// Only seen by clients: the helper went away in the middle.
-    #[error("the helper went away in the middle of it. `hostwright runs` shows what became of the run, and how to take it back")]
+    #[error(
+        "the helper went away in the middle of it. `hostwright runs` shows what became of the run, and how to take it back"
+    )]
     Gone,
     /// Only seen by clients: an answer that this version does not understand.
-    #[error("the helper's answer was not understood: {0}. The helper and this program may be of different versions; install both from the same build")]
+    #[error(
+        "the helper's answer was not understood: {0}. The helper and this program may be of different versions; install both from the same build"
+    )]
     Protocol(String),
 }
 
@@ -138,11 +144,17 @@ impl Error {
         match dbus {
             "ServiceUnknown" | "NameHasNoOwner" => Self::NotInstalled,
             "Spawn.ServiceNotFound" | "Spawn.FileInvalid" => Self::NotInstalled,
-            "Spawn.ExecFailed" | "Spawn.ForkFailed" | "Spawn.ChildExited" | "Spawn.ChildSignaled"
-            | "Spawn.Failed" | "Spawn.FailedToSetup" | "Spawn.ConfigInvalid"
-            | "Spawn.PermissionsInvalid" | "Spawn.NoMemory" | "Timeout" | "TimedOut" => {
-                Self::NotStarted(sentence.trim_end_matches('.').to_owned())
-            }
+            "Spawn.ExecFailed"
+            | "Spawn.ForkFailed"
+            | "Spawn.ChildExited"
+            | "Spawn.ChildSignaled"
+            | "Spawn.Failed"
+            | "Spawn.FailedToSetup"
+            | "Spawn.ConfigInvalid"
+            | "Spawn.PermissionsInvalid"
+            | "Spawn.NoMemory"
+            | "Timeout"
+            | "TimedOut" => Self::NotStarted(sentence.trim_end_matches('.').to_owned()),
             "NoReply" | "Disconnected" => Self::Gone,
             "AccessDenied" => Self::NotAuthorized(format!(
                 "the policy of the system bus does not let this call through ({sentence}). Is {NAME}.conf installed in /usr/share/dbus-1/system.d?"
@@ -166,7 +178,8 @@ impl zbus::DBusError for Error {
 
     fn name(&self) -> ErrorName<'_> {
         let name = format!("org.hostwright.Error.{}", self.word().unwrap_or("Failed"));
-        ErrorName::try_from(name).unwrap_or_else(|_| ErrorName::from_static_str_unchecked("org.hostwright.Error.Failed"))
+        ErrorName::try_from(name)
+            .unwrap_or_else(|_| ErrorName::from_static_str_unchecked("org.hostwright.Error.Failed"))
     }
 
     fn description(&self) -> Option<&str> {
@@ -258,7 +271,8 @@ mod tests {
 
     #[test]
     fn a_missing_helper_is_told_apart_from_one_that_does_not_start() {
-        let unknown = Error::from_bus("org.freedesktop.DBus.Error.ServiceUnknown", "The name was not provided");
+        let unknown =
+            Error::from_bus("org.freedesktop.DBus.Error.ServiceUnknown", "The name was not provided");
         assert_eq!(unknown, Error::NotInstalled);
         let crashed = Error::from_bus("org.freedesktop.DBus.Error.Spawn.ChildExited", "exited with status 1");
         assert_eq!(crashed, Error::NotStarted("exited with status 1".to_owned()));

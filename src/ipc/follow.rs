@@ -33,7 +33,12 @@ pub struct Numbered {
 /// What the bus brought.
 #[derive(Debug)]
 enum Arrived {
-    Event { sender: String, path: String, number: u64, json: String },
+    Event {
+        sender: String,
+        path: String,
+        number: u64,
+        json: String,
+    },
     /// The helper's name was given up by this connection.
     OwnerGone(String),
 }
@@ -239,9 +244,8 @@ impl Follow {
     }
 
     fn skip_to_last_start(&mut self) {
-        let is_start = |json: &String| {
-            matches!(serde_json::from_str(json), Ok(Event::Started { undo: true, .. }))
-        };
+        let is_start =
+            |json: &String| matches!(serde_json::from_str(json), Ok(Event::Started { undo: true, .. }));
         if let Some(at) = self.backlog.iter().rposition(is_start) {
             self.backlog.drain(..at);
             self.next += at as u64;

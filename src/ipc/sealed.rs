@@ -22,7 +22,9 @@ pub enum SealedError {
     #[error("could not make a sealed memory file: {0}")]
     Make(#[source] std::io::Error),
     /// It is no memory file, or one that could still be changed.
-    #[error("it is not a sealed memory file; make it with memfd_create(2) and add the seals WRITE, SHRINK, GROW and SEAL")]
+    #[error(
+        "it is not a sealed memory file; make it with memfd_create(2) and add the seals WRITE, SHRINK, GROW and SEAL"
+    )]
     NotSealed,
     /// It is larger than allowed.
     #[error("it holds {size} bytes; at most {limit} are accepted")]
