@@ -213,3 +213,7 @@ pub(crate) fn undo(look: Look, preview: &UndoPreview) -> String {
     }
     out
 }
+
+#[cfg(test)]
+#[path = "preview_tests.rs"]
+mod tests;

@@ -232,6 +232,65 @@ fn style(template: &str) -> ProgressStyle {
         .progress_chars("━━─")
 }
 
+/// While a plan is made there are no steps: one line says that something goes on, and what the plan will
+/// say anyway (its warnings) is not said twice.
+struct Looking {
+    bar: Option<ProgressBar>,
+    verbose: u8,
+    voice: Voice,
+}
+
+impl Looking {
+    fn new(voice: &Voice, verbose: u8) -> Self {
+        let bar = voice.bars.as_ref().map(|bars| {
+            let bar = bars.add(ProgressBar::new_spinner());
+            bar.set_style(style_without_total());
+            bar.set_message("Looking at the machine");
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        Self { bar, verbose, voice: voice.clone() }
+    }
+}
+
+impl Sink for Looking {
+    fn event(&mut self, event: Event) {
+        match (&self.bar, event) {
+            (Some(bar), Event::Progress { done, total, unit, .. }) if total > 0 => {
+                bar.set_message(format!("Looking at the machine ({done}/{total} {unit})"));
+            }
+            (_, Event::Log { line, .. }) if self.verbose > 0 && !self.voice.json => {
+                self.voice.say(&format!("{}\n", self.voice.look.dim(&super::look::clean(&line))));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        if let (Some(bar), Some(bars)) = (&self.bar, &self.voice.bars) {
+            bar.finish_and_clear();
+            bars.remove(bar);
+        }
+    }
+}
+
+/// Runs `work`, which makes a plan, and shows that something goes on.
+pub(crate) fn looking<T>(
+    voice: &Voice,
+    watch: &Watch,
+    verbose: u8,
+    work: impl FnOnce(&mut dyn Sink) -> Result<T, Problem>,
+) -> Result<T, Problem> {
+    let mut sink = Looking::new(voice, verbose);
+    watch.set(Standing::Planning);
+    let result = work(&mut sink);
+    drop(sink);
+    watch.set(Standing::Idle);
+    result
+}
+
 impl Sink for Progress {
     fn event(&mut self, event: Event) {
         self.watch.update(|standing| follow(standing, &event));

@@ -7,7 +7,7 @@ use super::errors::{Exit, Problem};
 use super::look::{Mark, seconds};
 use super::machine::Machine;
 use super::preview;
-use super::progress::showing;
+use super::progress::{looking, showing};
 use super::session::Session;
 use super::watch::Standing;
 use crate::engine::{self, Inputs, Plan, RunReport, RunState, Step, StepPreview};
@@ -152,10 +152,9 @@ fn make(
     request: &Request,
 ) -> Result<(Plan, Vec<StepPreview>), Problem> {
     let cancel = session.watch.cancel.clone();
-    let (plan, _) =
-        showing(&session.voice, &session.watch, session.screen.verbose, Standing::Planning, |sink| {
-            machine.plan(&request.flow, &request.choices, &request.inputs, &cancel, sink)
-        })?;
+    let plan = looking(&session.voice, &session.watch, session.screen.verbose, |sink| {
+        machine.plan(&request.flow, &request.choices, &request.inputs, &cancel, sink)
+    })?;
     let steps = engine::preview(&plan, &session.host()?);
     Ok((plan, steps))
 }
