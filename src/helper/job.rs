@@ -34,8 +34,8 @@ pub(super) struct Standing {
     /// From 0 to 1.
     pub(super) progress: f64,
     /// The share of each step in the whole, in the order of the plan; empty when all count alike.
-    weights: Vec<u32>,
-    done: f64,
+    pub(super) weights: Vec<u32>,
+    pub(super) done: f64,
 }
 
 impl Standing {

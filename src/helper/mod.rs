@@ -28,10 +28,30 @@ mod work;
 pub use options::{Options, OptionsError};
 pub use serve::{HelperError, serve, serve_host};
 
+use crate::engine::plan::Refusal;
 use crate::engine::{Check, Inputs, Plan, Sink};
-use crate::flows::PlanError;
 use crate::host::{Cancel, Host};
 use serde_json::Value;
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The flow refuses: looked, understood, and must not or cannot be done.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// There is no such flow.
+    #[error("there is no flow called `{0}`; there is: vmware")]
+    UnknownFlow(String),
+    /// The choices are no valid document for this flow.
+    #[error("the choices are not valid: {0}")]
+    BadChoices(String),
+    /// Somebody asked to stop while it was being made.
+    #[error("cancelled while the plan was made; nothing was changed")]
+    Cancelled,
+    /// Looking failed in a way that is no refusal.
+    #[error("{0}")]
+    Failed(String),
+}
 
 /// What the helper plans with: [`Builtin`], or in tests a small flow of their own.
 pub trait Flows: Send + Sync + 'static {

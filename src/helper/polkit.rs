@@ -73,18 +73,19 @@ fn could_not_ask(error: &zbus::Error, action: &str) -> String {
     }
 }
 
+/// What the messages in `org.hostwright.policy` name, and what is said where a plan does not say it.
+const NAMED: [(&str, &str); 2] = [("kernels", "this machine's kernels"), ("run", "of this machine")];
+
 /// Details for the prompt: what may go into a sentence. Keys of polkit's own and long or many-lined texts
 /// are left out or cut, so that nothing in a plan can dress up the question. Pure.
 pub fn details(from: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let plain = |k: &str| !k.is_empty() && k.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b == b'-');
-    from.iter()
-        .filter(|(key, _)| plain(key))
-        .map(|(key, value)| {
-            let line: String =
-                value.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
-            (key.clone(), line)
-        })
-        .collect()
+    let named = NAMED.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let given = from.iter().filter(|(key, _)| plain(key)).map(|(key, value)| {
+        let line: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
+        (key.clone(), line)
+    });
+    named.chain(given).collect()
 }
 
 /// Asks for all of `permissions`, before anything is done. First without bothering anybody, so that no
@@ -214,8 +215,30 @@ mod tests {
             (String::new(), "x".to_owned()),
         ]);
         let kept = details(&from);
-        assert_eq!(kept.keys().collect::<Vec<_>>(), ["kernels"]);
+        assert_eq!(kept.keys().collect::<Vec<_>>(), ["kernels", "run"]);
         assert_eq!(kept["kernels"].chars().count(), 200);
         assert!(!kept["kernels"].contains(char::is_control));
+    }
+
+    #[test]
+    fn every_name_in_a_question_is_always_filled_in() {
+        let policy = include_str!("../../data/polkit/org.hostwright.policy");
+        let always = details(&BTreeMap::new());
+        let names = regex::Regex::new(r"\$\(([a-z_-]+)\)").unwrap();
+        let inside = policy.lines().filter(|l| l.contains("<message>")).collect::<Vec<_>>().join("\n");
+        let mut seen = 0;
+        for name in names.captures_iter(&inside) {
+            assert!(always.contains_key(&name[1]), "{}", &name[0]);
+            seen += 1;
+        }
+        assert!(seen > 0);
+    }
+
+    #[test]
+    fn every_permission_has_an_action_and_every_action_a_permission() {
+        let policy = include_str!("../../data/polkit/org.hostwright.policy");
+        let ids = regex::Regex::new("<action id=\"([^\"]+)\"").unwrap();
+        let actions: BTreeSet<&str> = ids.captures_iter(policy).map(|c| c.get(1).unwrap().as_str()).collect();
+        assert_eq!(actions, Permission::ALL.iter().map(|p| p.action_id()).collect());
     }
 }

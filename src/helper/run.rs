@@ -103,7 +103,7 @@ impl Entry {
                 run.progress_changed(emitter).await?;
                 shown = Some(standing);
             } else if let Some(was) = &mut shown {
-                *was = Standing { progress: was.progress, ..standing };
+                *was = Standing { progress: was.progress, ..standing.clone() };
             }
             if ended {
                 return Ok(());

@@ -8,9 +8,8 @@ use super::job::{self, Live, Task, run_error};
 use super::polkit::authorize;
 use super::run::{Entry, RunObject};
 use super::work::{self, Piece, Work, lock};
-use super::{Flows, admit};
+use super::{Flows, PlanError, admit};
 use crate::engine::{self, Inputs, Owner, Permission, Plan};
-use crate::flows::PlanError;
 use crate::host::{Cancel, Host};
 use crate::ipc::{Error, run_path};
 use async_channel::bounded;
@@ -307,35 +306,35 @@ impl Service {
         &self,
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
-        run: u32,
+        number: u32,
     ) -> Result<String, Error> {
         let call = self.call(connection, &header).await?;
         call.may_inspect().await?;
         let shared = self.0.clone();
-        let preview = work::in_thread("undo-preview", move || engine::undo_preview(&shared.host, run)).await?;
+        let preview = work::in_thread("undo-preview", move || engine::undo_preview(&shared.host, number)).await?;
         document(&preview.map_err(run_error)?)
     }
 
-    #[zbus(out_args("path"))]
+    #[zbus(out_args("run"))]
     async fn undo(
         &self,
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
-        run: u32,
+        number: u32,
     ) -> Result<OwnedObjectPath, Error> {
         let call = self.call(connection, &header).await?;
         self.0.is_free()?;
         let shared = self.0.clone();
         let runs = work::in_thread("runs", move || engine::runs(&shared.host)).await?.map_err(run_error)?;
         // Whether a run exists is told to those only who may know.
-        let title = runs.into_iter().find(|s| s.run == run).map(|s| s.title);
+        let title = runs.into_iter().find(|s| s.run == number).map(|s| s.title);
         let about = BTreeMap::from([
-            ("run".to_owned(), run.to_string()),
+            ("run".to_owned(), number.to_string()),
             ("title".to_owned(), title.clone().unwrap_or_default()),
         ]);
         call.may(&BTreeSet::from([Permission::Undo]), &about).await?;
-        let title = title.ok_or(Error::NoSuchRun(run))?;
-        self.0.start(call, Task::Undo { run }, &format!("Being taken back: {title}")).await
+        let title = title.ok_or(Error::NoSuchRun(number))?;
+        self.0.start(call, Task::Undo { run: number }, &format!("Being taken back: {title}")).await
     }
 
     #[zbus(property(emits_changed_signal = "const"))]
@@ -349,8 +348,88 @@ mod tests {
     use super::*;
     use zbus::object_server::Interface;
 
+    struct NoFlows;
+
+    impl Flows for NoFlows {
+        fn gather(&self, _: &Host) -> Result<Value, String> {
+            Err("none".to_owned())
+        }
+        fn plan(
+            &self,
+            _: &Host,
+            flow: &str,
+            _: &Value,
+            _: &Inputs,
+            _: &Cancel,
+            _: &mut dyn engine::Sink,
+        ) -> Result<Plan, PlanError> {
+            Err(PlanError::UnknownFlow(flow.to_owned()))
+        }
+        fn check(&self, _: &Host, _: &Plan) -> Vec<engine::Check> {
+            Vec::new()
+        }
+    }
+
+    /// The interfaces of a document without comments and space.
+    fn interfaces(xml: &str) -> String {
+        let comments = regex::Regex::new("(?s)<!--.*?-->").unwrap();
+        let xml = comments.replace_all(xml, "");
+        let from = xml.find("<interface").unwrap();
+        let to = xml.rfind("</interface>").unwrap();
+        xml[from..to].lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join("\n")
+    }
+
     #[test]
-    fn the_interface_has_the_published_name() {
-        assert_eq!(Service::name().as_str(), crate::ipc::NAME);
+    fn the_published_interface_is_the_one_that_is_served() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = Arc::new(Shared::new(Host::scratch(dir.path()).unwrap(), Box::new(NoFlows)));
+        let entry = Arc::new(Entry::new(1, Owner { uid: 0, name: String::new() }));
+        let mut served = String::new();
+        Service(shared.clone()).introspect_to_writer(&mut served, 0);
+        RunObject { shared, entry }.introspect_to_writer(&mut served, 0);
+        let published = include_str!("../../data/dbus/org.hostwright.Helper1.xml");
+        assert_eq!(interfaces(&served), interfaces(published));
+    }
+
+    #[test]
+    fn every_member_can_be_called_over_the_bus_and_no_other() {
+        let members = regex::Regex::new("<(?:interface|method) name=\"([^\"]+)\"").unwrap();
+        let mut interface = String::new();
+        let mut published = BTreeSet::new();
+        for found in members.captures_iter(include_str!("../../data/dbus/org.hostwright.Helper1.xml")) {
+            match &found[1] {
+                name if name.contains('.') => name.clone_into(&mut interface),
+                member => {
+                    published.insert((interface.clone(), member.to_owned()));
+                }
+            }
+        }
+        let allowed = regex::Regex::new(
+            "send_type=\"method_call\"\\s+send_interface=\"(org.hostwright[^\"]+)\"\\s+send_member=\"([^\"]+)\"",
+        )
+        .unwrap();
+        let policy: BTreeSet<_> = allowed
+            .captures_iter(include_str!("../../data/dbus/org.hostwright.Helper1.conf"))
+            .map(|c| (c[1].to_owned(), c[2].to_owned()))
+            .collect();
+        assert_eq!(policy, published);
+    }
+
+    #[test]
+    fn a_plan_needs_what_its_steps_need_even_when_it_does_not_say_so() {
+        let step = engine::Step::WriteFile(engine::steps::WriteFile {
+            path: "/etc/x".to_owned(),
+            content: String::new(),
+            mode: 0o644,
+            reason: "test".to_owned(),
+        });
+        let mut plan: Plan = serde_json::from_value(serde_json::json!({
+            "version": 1, "flow": "t", "choices": {}, "facts": {}, "steps": [], "permissions": ["inspect"],
+        }))
+        .unwrap();
+        plan.steps.push(step.clone());
+        let all = needed(&plan).unwrap();
+        assert!(all.contains(&Permission::Inspect) && all.is_superset(&step.permissions()), "{all:?}");
+        assert!(all.len() > 1, "a change without a permission of its own: {all:?}");
     }
 }
