@@ -31,4 +31,7 @@
 
 pub mod detect;
 pub mod engine;
+pub mod flows;
+pub mod helper;
 pub mod host;
+pub mod ipc;

@@ -2,18 +2,56 @@
 //! Carries out plans: knows steps, not flows.
 //!
 //! ```text
-//!   Plan ── steps ──► execute ──► Journal (intent, done) ──► verify ──► Outcome
+//!   Plan ── steps ──► execute ──► Journal (intent, done) ──► verify ──► RunReport
 //!                        │              │
 //!                        ▼              ▼
 //!                      Events         undo (reverse order, stops at drift)
 //! ```
 
+mod context;
+mod drift;
 pub mod edit;
+mod error;
 pub mod event;
+mod execute;
+#[doc(hidden)]
+pub mod failpoint;
+mod folders;
+mod inhibit;
 pub mod journal;
 pub mod plan;
+mod report;
+mod restore;
+mod runs;
+pub mod source;
+mod space;
 pub mod steps;
+mod store;
+mod take_back;
+#[cfg(test)]
+pub(crate) mod testing;
+mod undo;
+mod voice;
 
-pub use event::{Event, Level, Sink};
+pub use context::{After, Applied, Before, Context};
+pub use drift::Drift;
+pub use error::{RunError, StepError};
+pub use event::{Check, CheckOutcome, Event, Level, Sink};
+pub use execute::execute;
+pub use folders::LOCK;
+pub use journal::{JournalError, RunState};
 pub use plan::{Permission, Plan, Warning};
+pub use report::{
+    FileChange, Inputs, Owner, Reversal, RunReport, RunSummary, Secret, StepPreview, StepState, StepSummary,
+    UndoPreview, UndoStep,
+};
+pub use runs::{events, runs};
 pub use steps::Step;
+pub use undo::{undo, undo_preview};
+
+use crate::host::Host;
+
+/// What each step of a plan would do, in order. Reads only.
+pub fn preview(plan: &Plan, host: &Host) -> Vec<StepPreview> {
+    plan.steps.iter().map(|s| s.action().preview(host)).collect()
+}

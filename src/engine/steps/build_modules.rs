@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Compile modules for one kernel, as an unprivileged user in the sandbox.
 
+use super::Action;
+use crate::engine::context::{Applied, Before, Context};
 use crate::engine::edit::TextEdit;
+use crate::engine::error::StepError;
+use crate::engine::event::Check;
+use crate::engine::plan::Permission;
+use crate::engine::report::{Reversal, StepPreview};
+use crate::host::Host;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// With which flags modules are compiled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -82,4 +90,44 @@ pub struct BuildModules {
     pub compiler: Compiler,
     /// The modules, those whose symbols others need first.
     pub modules: Vec<ModuleBuild>,
+}
+
+impl Action for BuildModules {
+    fn title(&self) -> String {
+        format!(
+            "Compile {} for {}",
+            self.modules.iter().map(|m| m.module.as_str()).collect::<Vec<_>>().join(" and "),
+            self.kernel
+        )
+    }
+
+    fn permissions(&self) -> BTreeSet<Permission> {
+        [Permission::ModulesInstall].into()
+    }
+
+    fn reversal(&self) -> Reversal {
+        Reversal::Full
+    }
+
+    fn preview(&self, _host: &Host) -> StepPreview {
+        StepPreview {
+            title: self.title(),
+            commands: Vec::new(),
+            files: Vec::new(),
+            reversal: self.reversal(),
+            permissions: self.permissions(),
+        }
+    }
+
+    fn before(&self, _ctx: &Context<'_>) -> Result<Before, StepError> {
+        Err(StepError::refused("this kind of step is not in this version", "use a later version"))
+    }
+
+    fn apply(&self, _ctx: &mut Context<'_>) -> Result<Applied, StepError> {
+        Err(StepError::refused("this kind of step is not in this version", "use a later version"))
+    }
+
+    fn verify(&self, _ctx: &Context<'_>) -> Vec<Check> {
+        Vec::new()
+    }
 }

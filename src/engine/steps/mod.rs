@@ -11,9 +11,12 @@ mod depmod;
 mod enroll_key;
 mod install_module;
 mod load_modules;
+mod module_index;
+mod preview;
 mod rebuild_initramfs;
 mod remove_file;
 mod restart_services;
+mod running_kernel;
 mod unload_modules;
 mod write_file;
 
@@ -29,8 +32,118 @@ pub use restart_services::RestartServices;
 pub use unload_modules::UnloadModules;
 pub use write_file::WriteFile;
 
+use super::context::{After, Applied, Before, Context};
+use super::error::StepError;
+use super::event::Check;
+use super::plan::Permission;
+use super::report::{Reversal, StepPreview};
+use crate::host::Host;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// What every kind of step can do. The engine calls, in this order:
+/// `before` (synced to the journal) → `apply` → the state afterwards is recorded → `verify`; and to take
+/// it back `undo`, and `settle` once all steps of the run are taken back.
+pub(crate) trait Action {
+    /// What it does, for people ("Write /etc/modules-load.d/vmware.conf").
+    fn title(&self) -> String;
+
+    /// What must be granted for it: one permission per kind of consequence.
+    fn permissions(&self) -> BTreeSet<Permission>;
+
+    /// Whether it can be taken back.
+    fn reversal(&self) -> Reversal;
+
+    /// How long it takes beside the others, for progress; a small file is 1.
+    fn weight(&self) -> u32 {
+        1
+    }
+
+    /// What it would do. Reads only; whatever cannot be read is said in the preview.
+    fn preview(&self, host: &Host) -> StepPreview;
+
+    /// Space that it needs beside what [`Action::before`] keeps: (path inside the root, bytes).
+    fn space(&self, host: &Host) -> Vec<(String, u64)> {
+        let _ = host;
+        Vec::new()
+    }
+
+    /// What is there, so that it can be put back. Changes nothing.
+    ///
+    /// # Errors
+    /// When the machine is not as the step needs it; nothing was changed then.
+    fn before(&self, ctx: &Context<'_>) -> Result<Before, StepError>;
+
+    /// Makes the change.
+    ///
+    /// # Errors
+    /// When it cannot be made; the engine then calls `undo` without an [`After`].
+    fn apply(&self, ctx: &mut Context<'_>) -> Result<Applied, StepError>;
+
+    /// Its postcondition. A check that could not look says so.
+    fn verify(&self, ctx: &Context<'_>) -> Vec<Check>;
+
+    /// Takes the change back. May be called again after it was interrupted, and (without `after`) when
+    /// `apply` was interrupted anywhere or failed.
+    ///
+    /// # Errors
+    /// [`StepError::Drift`] when something changed since; nothing was touched then.
+    fn undo(&self, ctx: &mut Context<'_>, before: &Before, after: Option<&After>) -> Result<(), StepError> {
+        ctx.restore(before, after)
+    }
+
+    /// In which order steps settle: derived files (0, 1), then modules (2), then services (3); within one
+    /// number as in the plan.
+    fn settle_order(&self) -> u8 {
+        0
+    }
+
+    /// Called after all steps of a run were taken back, for what must wait until every file is as it was:
+    /// makes derived files anew where they do not fit, loads modules and starts services again. May be
+    /// called again after it was interrupted. Returns a sentence for people when there is something to say.
+    ///
+    /// # Errors
+    /// When it cannot be done; undo can then be called again.
+    fn settle(&self, ctx: &mut Context<'_>, before: &Before) -> Result<Option<String>, StepError> {
+        let _ = (ctx, before);
+        Ok(None)
+    }
+}
+
+impl Step {
+    /// What this kind of step can do.
+    pub(crate) fn action(&self) -> &dyn Action {
+        match self {
+            Self::BuildModules(s) => s,
+            Self::CreateSigningKey(s) => s,
+            Self::EnrollKey(s) => s,
+            Self::InstallModule(s) => s,
+            Self::RemoveFile(s) => s,
+            Self::WriteFile(s) => s,
+            Self::Depmod(s) => s,
+            Self::RebuildInitramfs(s) => s,
+            Self::UnloadModules(s) => s,
+            Self::LoadModules(s) => s,
+            Self::RestartServices(s) => s,
+        }
+    }
+
+    /// What it does, for people.
+    pub fn title(&self) -> String {
+        self.action().title()
+    }
+
+    /// What must be granted for it.
+    pub fn permissions(&self) -> BTreeSet<Permission> {
+        self.action().permissions()
+    }
+
+    /// Whether it can be taken back.
+    pub fn reversal(&self) -> Reversal {
+        self.action().reversal()
+    }
+}
 
 /// One reversible change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

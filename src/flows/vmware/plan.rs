@@ -1,0 +1,500 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Choices and facts in, a plan or a refusal out. Pure: no clock, no file, no command.
+
+use super::choices::{Choices, LoadChoice, SignChoice, SourceChoice};
+use super::facts::{KernelFacts, KeyFacts, SourceFacts, VmwareFacts};
+use super::{FLOW, MODULES};
+use crate::detect::CompilerFit;
+use crate::detect::signing::{OWN_CERTIFICATE, OWN_KEY};
+use crate::engine::edit::TextEdit;
+use crate::engine::plan::{Note, PLAN_VERSION, Permission, Plan, Refusal, Warning};
+use crate::engine::steps::{
+    BuildModules, Compiler, CreateSigningKey, Depmod, EnrollKey, InstallModule, LoadModules, Mode,
+    ModuleBuild, RebuildInitramfs, RemoveFile, SignWith, UnloadModules, WriteFile,
+};
+use crate::engine::{Step, steps::RestartServices};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Loads the modules at boot (modules-load.d(5)).
+pub const MODULES_LOAD: &str = "/etc/modules-load.d/hostwright-vmware.conf";
+/// Order of loading (modprobe.d(5), `softdep`).
+pub const MODPROBE: &str = "/etc/modprobe.d/hostwright-vmware.conf";
+
+const MODULES_LOAD_TEXT: &str = "\
+# Written by Hostwright: VMware's kernel modules, loaded at every boot.
+vmmon
+vmnet
+";
+
+const MODPROBE_TEXT: &str = "\
+# Written by Hostwright: the kernel's own VMCI driver comes before VMware's modules.
+softdep vmmon pre: vmw_vmci
+softdep vmnet pre: vmmon
+";
+
+/// How the sources of one module are adapted to one kernel: resolved, nothing left to decide.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Adapted {
+    /// The force-included header.
+    pub compat_header: String,
+    /// Edits, in order.
+    pub edits: Vec<TextEdit>,
+    /// kbuild variables.
+    pub make_vars: Vec<String>,
+    /// What was applied: id, reason, difference.
+    pub applied: Vec<(String, String, Option<String>)>,
+}
+
+/// Resolves adaptations for one kernel and module: pure, given by [`super::adapting`].
+pub type Resolver<'a> = dyn Fn(&KernelFacts, &SourceFacts, Mode, &str) -> Result<Adapted, Refusal> + 'a;
+
+/// Makes the plan.
+///
+/// # Errors
+/// A refusal with its reason and what to do.
+pub fn plan(choices: &Choices, facts: &VmwareFacts, resolve: &Resolver<'_>) -> Result<Plan, Refusal> {
+    refuse_what_cannot_be(choices, facts)?;
+    let mut warnings = warnings(facts);
+    let mut notes = Vec::new();
+    let mut steps = Vec::new();
+    let mut permissions = BTreeSet::new();
+    let mut needs_reboot = false;
+
+    let signing = decide_signing(choices, facts)?;
+    if signing.create {
+        permissions.insert(Permission::KeysEnroll);
+        steps.push(Step::CreateSigningKey(CreateSigningKey {
+            key: OWN_KEY.to_owned(),
+            certificate: OWN_CERTIFICATE.to_owned(),
+            common_name: "Hostwright module signing key".to_owned(),
+        }));
+    }
+
+    let mut changed_kernels = Vec::new();
+    for kernel in &facts.kernels {
+        let mut kernel_notes = Vec::new();
+        let (builds, records) = build(choices, facts, kernel, resolve, &mut kernel_notes)?;
+        if records.iter().all(|(module, record)| is_present(kernel, module, record, signing.key.as_ref())) {
+            continue;
+        }
+        notes.extend(kernel_notes);
+        // Both are built and installed together: they share structures of one product version.
+        steps.extend(install_steps(kernel, &builds, signing.key.as_ref())?);
+        changed_kernels.push(kernel);
+    }
+    if choices.boot {
+        steps.extend(boot_steps(facts));
+    }
+    for kernel in &changed_kernels {
+        steps.push(Step::Depmod(Depmod { kernel: kernel.release.clone() }));
+        if let Some(initramfs) = &kernel.initramfs {
+            permissions.insert(Permission::BootConfigure);
+            steps.push(Step::RebuildInitramfs(RebuildInitramfs {
+                kernel: kernel.release.clone(),
+                tool: initramfs.tool,
+                images: initramfs.images.clone(),
+            }));
+        }
+    }
+    if let Some(enroll) = enroll(choices, &signing, &mut warnings) {
+        permissions.insert(Permission::KeysEnroll);
+        needs_reboot = true;
+        steps.push(enroll);
+    }
+    match loading(choices, facts, &changed_kernels, &signing) {
+        Loading::Now(loads) => steps.extend(loads),
+        Loading::AfterReboot(why) => {
+            needs_reboot = true;
+            warnings.push(Warning { message: why, remedy: None });
+        }
+        Loading::Not => {}
+    }
+    if !steps.is_empty() {
+        permissions.insert(Permission::ModulesInstall);
+    }
+
+    let releases: Vec<String> = facts.kernels.iter().map(|k| k.release.clone()).collect();
+    Ok(Plan {
+        version: PLAN_VERSION,
+        flow: FLOW.to_owned(),
+        choices: serde_json::to_value(choices).unwrap_or_default(),
+        facts: serde_json::to_value(facts).unwrap_or_default(),
+        steps,
+        permissions,
+        details: BTreeMap::from([
+            ("kernels".to_owned(), releases.join(", ")),
+            ("modules".to_owned(), MODULES.join(", ")),
+        ]),
+        warnings,
+        notes,
+        needs_reboot,
+    })
+}
+
+fn refuse_what_cannot_be(choices: &Choices, facts: &VmwareFacts) -> Result<(), Refusal> {
+    if let Some(guidance) = &facts.immutable {
+        let reason = format!(
+            "{} manages its modules itself; files installed into it are lost or refused.",
+            facts.system
+        );
+        return Err(Refusal::new("immutable-system", reason, guidance.clone()));
+    }
+    if facts.kernels.is_empty() {
+        let Some(first) = facts.unusable.first() else {
+            return Err(Refusal::new(
+                "no-kernel",
+                "No installed kernel was found under /lib/modules.",
+                "Install a kernel and its headers, or name one with --kernel.",
+            ));
+        };
+        let reasons: Vec<String> =
+            facts.unusable.iter().map(|k| format!("{}: {}", k.release, k.reason)).collect();
+        let all = format!("No chosen kernel can be built for. {}", reasons.join("; "));
+        return Err(Refusal::new("headers-missing", all, first.remedy.clone()));
+    }
+    if let super::choices::KernelChoice::Releases(_) = choices.kernels
+        && let Some(first) = facts.unusable.first()
+    {
+        let reason = format!("{}: {}", first.release, first.reason);
+        return Err(Refusal::new("headers-missing", reason, first.remedy.clone()));
+    }
+    if !facts.missing_tools.is_empty() {
+        return Err(Refusal::new(
+            "tools-missing",
+            format!("To build modules, this is missing: {}.", facts.missing_tools.join(", ")),
+            "Install it and look again.",
+        ));
+    }
+    for module in MODULES {
+        if !facts.sources.iter().any(|s| s.module == module) {
+            let (reason, remedy) = match &choices.source {
+                SourceChoice::Installed => (
+                    format!("No sources of {module} are installed."),
+                    "Install VMware Workstation or Player, or give the sources with --source FOLDER.",
+                ),
+                SourceChoice::Sealed { name, .. } => (
+                    format!("{name} holds no sources of {module}."),
+                    "Give a folder or archive with vmmon-only and vmnet-only in it.",
+                ),
+            };
+            return Err(Refusal::new("sources-missing", reason, remedy));
+        }
+    }
+    let touches_running =
+        facts.machine && choices.load == LoadChoice::Auto && facts.kernels.iter().any(|k| k.running);
+    if touches_running && !facts.in_the_way.is_empty() {
+        return Err(Refusal::new(
+            "vmware-running",
+            format!("VMware is running: {}.", facts.in_the_way.join(", ")),
+            "Shut down the virtual machines and close VMware, or install without loading (--no-load).",
+        ));
+    }
+    Ok(())
+}
+
+fn warnings(facts: &VmwareFacts) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let mut add = |message: String, remedy: Option<String>| warnings.push(Warning { message, remedy });
+    for kernel in &facts.unusable {
+        add(format!("{} is left out: {}", kernel.release, kernel.reason), Some(kernel.remedy.clone()));
+    }
+    for kernel in &facts.kernels {
+        if matches!(kernel.compiler_fit, CompilerFit::OtherMajor | CompilerFit::OtherKind) {
+            add(format!("{}: {}", kernel.release, kernel.compiler_note), None);
+        }
+    }
+    if let Some(why) = &facts.processes_unseen
+        && facts.machine
+    {
+        add(format!("It could not be seen whether VMware is running: {why}"), None);
+    }
+    if let Some(why) = &facts.secure_boot_unseen
+        && facts.machine
+    {
+        add(format!("It could not be seen whether Secure Boot is in effect: {why}"), None);
+    }
+    warnings
+}
+
+/// Which key signs, and whether it must be made first.
+#[derive(Debug, Default)]
+struct Signing {
+    key: Option<KeyFacts>,
+    create: bool,
+    /// Whether some kernel here loads signed modules only.
+    required: bool,
+    has_shim: bool,
+    has_mokutil: bool,
+}
+
+fn own_key() -> KeyFacts {
+    KeyFacts {
+        own: true,
+        owner: "Hostwright".to_owned(),
+        key: OWN_KEY.to_owned(),
+        certificate: OWN_CERTIFICATE.to_owned(),
+        trusted: Some(false),
+        pending: false,
+    }
+}
+
+fn decide_signing(choices: &Choices, facts: &VmwareFacts) -> Result<Signing, Refusal> {
+    let required = facts.secure_boot == Some(true) || facts.kernels.iter().any(|k| k.forces_signatures);
+    let base =
+        Signing { required, has_shim: facts.has_shim, has_mokutil: facts.has_mokutil, ..Signing::default() };
+    let own = facts.keys.iter().find(|k| k.own);
+    let distribution = facts.keys.iter().find(|k| !k.own);
+    let make_own = || {
+        if facts.has_openssl {
+            Ok(Signing { key: Some(own_key()), create: true, ..base_of(required, facts) })
+        } else {
+            Err(Refusal::new(
+                "openssl-missing",
+                "A signing key must be made, and openssl is not installed.",
+                "Install the package `openssl` and look again.",
+            ))
+        }
+    };
+    match choices.sign {
+        SignChoice::Never if required => Err(Refusal::new(
+            "signature-required",
+            "This machine loads signed modules only; unsigned ones would never load.",
+            "Leave --no-sign out.",
+        )),
+        SignChoice::Never => Ok(base),
+        SignChoice::Own => own.map_or_else(make_own, |k| Ok(Signing { key: Some(k.clone()), ..base })),
+        SignChoice::Distribution => match distribution {
+            Some(key) => Ok(Signing { key: Some(key.clone()), ..base }),
+            None => Err(Refusal::new(
+                "no-distribution-key",
+                "The distribution has no module signing key here.",
+                "Use --sign own, or let the distribution make one (for instance by installing a DKMS module).",
+            )),
+        },
+        SignChoice::Auto => match distribution.or(own) {
+            Some(key) => Ok(Signing { key: Some(key.clone()), ..base }),
+            None if required => make_own(),
+            None => Ok(base),
+        },
+    }
+}
+
+fn base_of(required: bool, facts: &VmwareFacts) -> Signing {
+    Signing { required, has_shim: facts.has_shim, has_mokutil: facts.has_mokutil, ..Signing::default() }
+}
+
+fn build(
+    choices: &Choices,
+    facts: &VmwareFacts,
+    kernel: &KernelFacts,
+    resolve: &Resolver<'_>,
+    notes: &mut Vec<Note>,
+) -> Result<(BuildModules, Vec<(String, String)>), Refusal> {
+    let mut modules = Vec::new();
+    let mut records = Vec::new();
+    for name in MODULES {
+        let Some(source) = facts.sources.iter().find(|s| s.module == name) else { continue };
+        let record = record(choices, facts, kernel, source);
+        let adapted = resolve(kernel, source, choices.mode, &record)?;
+        for (id, reason, diff) in adapted.applied {
+            let topic = format!("{id} ({name}, {})", kernel.release);
+            notes.push(Note { topic, text: reason, diff });
+        }
+        records.push((name.to_owned(), record));
+        modules.push(ModuleBuild {
+            module: name.to_owned(),
+            source: source.from.clone(),
+            source_sha256: source.sha256.clone(),
+            edits: adapted.edits,
+            compat_header: adapted.compat_header,
+            make_vars: adapted.make_vars,
+        });
+    }
+    let build = BuildModules {
+        kernel: kernel.release.clone(),
+        build_dir: kernel.build_dir.clone(),
+        build_id: kernel.build_id.clone(),
+        vermagic: kernel.vermagic.clone(),
+        mode: choices.mode,
+        compiler: Compiler { cc: kernel.cc.clone(), version: kernel.cc_version.clone(), llvm: kernel.llvm },
+        modules,
+    };
+    Ok((build, records))
+}
+
+/// What a module is built from, as one short word that it carries in its `.modinfo`: a module that has
+/// it need not be built again.
+pub fn record(choices: &Choices, facts: &VmwareFacts, kernel: &KernelFacts, source: &SourceFacts) -> String {
+    let cpu = facts.cpu.as_ref().filter(|_| choices.mode == Mode::Optimized);
+    let identity = serde_json::json!([
+        source.sha256,
+        facts.catalogue,
+        kernel.build_id,
+        kernel.vermagic,
+        kernel.cc,
+        kernel.cc_version,
+        kernel.probes,
+        choices.mode,
+        cpu,
+    ]);
+    hex::encode(Sha256::digest(identity.to_string()))[..32].to_owned()
+}
+
+/// Whether a module is there as this build would make it.
+fn is_present(kernel: &KernelFacts, module: &str, record: &str, key: Option<&KeyFacts>) -> bool {
+    let mut copies = kernel.present.iter().filter(|p| p.module == module);
+    let (Some(only), None) = (copies.next(), copies.next()) else { return false };
+    only.path == target(kernel, module)
+        && only.fits
+        && only.record.as_deref() == Some(record)
+        && only.signer.is_some() == key.is_some()
+}
+
+fn target(kernel: &KernelFacts, module: &str) -> String {
+    use crate::engine::steps::Compression;
+    let suffix = match kernel.compression {
+        Compression::None => "",
+        Compression::Gzip => ".gz",
+        Compression::Xz => ".xz",
+        Compression::Zstd => ".zst",
+    };
+    format!("{}/{module}.ko{suffix}", kernel.install_dir)
+}
+
+fn install_steps(
+    kernel: &KernelFacts,
+    build: &BuildModules,
+    key: Option<&KeyFacts>,
+) -> Result<Vec<Step>, Refusal> {
+    let sign = match key {
+        None => None,
+        Some(key) => Some(SignWith {
+            key: key.key.clone(),
+            certificate: key.certificate.clone(),
+            hash: kernel.signature_hash.clone(),
+            sign_file: kernel.sign_file.clone().ok_or_else(|| {
+                Refusal::new(
+                    "sign-file-missing",
+                    format!("{}: the kernel's sign-file program was not found.", kernel.release),
+                    "Install the kernel's headers (and its kbuild package) completely.",
+                )
+            })?,
+        }),
+    };
+    let mut steps = vec![Step::BuildModules(build.clone())];
+    for module in &build.modules {
+        let to = target(kernel, &module.module);
+        for other in kernel.present.iter().filter(|p| p.module == module.module && p.path != to) {
+            steps.push(Step::RemoveFile(RemoveFile {
+                path: other.path.clone(),
+                reason: format!(
+                    "another copy of {} for {}; kept in the journal",
+                    module.module, kernel.release
+                ),
+            }));
+        }
+        steps.push(Step::InstallModule(InstallModule {
+            kernel: kernel.release.clone(),
+            module: module.module.clone(),
+            to,
+            compression: kernel.compression,
+            sign: sign.clone(),
+        }));
+    }
+    Ok(steps)
+}
+
+fn boot_steps(facts: &VmwareFacts) -> Vec<Step> {
+    let wanted = [
+        (MODULES_LOAD, MODULES_LOAD_TEXT, "loads the modules at every boot"),
+        (MODPROBE, MODPROBE_TEXT, "loads the kernel's VMCI driver before them"),
+    ];
+    wanted
+        .into_iter()
+        .filter(|(path, text, _)| facts.files.get(*path).and_then(Option::as_deref) != Some(*text))
+        .map(|(path, text, reason)| {
+            Step::WriteFile(WriteFile {
+                path: path.to_owned(),
+                content: text.to_owned(),
+                mode: 0o644,
+                reason: reason.to_owned(),
+            })
+        })
+        .collect()
+}
+
+fn enroll(choices: &Choices, signing: &Signing, warnings: &mut Vec<Warning>) -> Option<Step> {
+    let key = signing.key.as_ref()?;
+    if key.trusted == Some(true) {
+        return None;
+    }
+    if key.pending {
+        warnings.push(Warning {
+            message: "The signing key waits to be enrolled.".to_owned(),
+            remedy: Some(
+                "Restart and choose “Enroll MOK” on the blue screen, with the password you set.".to_owned(),
+            ),
+        });
+        return None;
+    }
+    if choices.enroll && signing.has_shim && signing.has_mokutil {
+        return Some(Step::EnrollKey(EnrollKey { certificate: key.certificate.clone() }));
+    }
+    if signing.required {
+        let remedy = if !signing.has_shim {
+            "This machine does not boot through shim: sign with a key that its firmware or kernel trusts."
+        } else if !signing.has_mokutil {
+            "Install the package `mokutil`, then plan again with --enroll."
+        } else {
+            "Plan again with --enroll to queue it for the next boot."
+        };
+        warnings.push(Warning {
+            message: "The signing key is not trusted yet; the kernel will not load the modules until it is."
+                .to_owned(),
+            remedy: Some(remedy.to_owned()),
+        });
+    }
+    None
+}
+
+enum Loading {
+    Now(Vec<Step>),
+    AfterReboot(String),
+    Not,
+}
+
+fn loading(choices: &Choices, facts: &VmwareFacts, changed: &[&KernelFacts], signing: &Signing) -> Loading {
+    let Some(kernel) = facts.kernels.iter().find(|k| k.running) else { return Loading::Not };
+    if !facts.machine || choices.load == LoadChoice::Never {
+        return Loading::Not;
+    }
+    let trusted = signing.key.as_ref().is_some_and(|k| k.trusted == Some(true));
+    if signing.required && !trusted {
+        return Loading::AfterReboot(
+            "The modules are installed now and load once their signing key is trusted, after a restart."
+                .to_owned(),
+        );
+    }
+    let all_loaded = MODULES.iter().all(|m| facts.loaded.iter().any(|l| l == m));
+    let renewed = changed.iter().any(|k| k.release == kernel.release);
+    if all_loaded && !renewed {
+        return Loading::Not;
+    }
+    let mut steps = Vec::new();
+    let to_unload: Vec<String> = MODULES
+        .iter()
+        .rev()
+        .filter(|m| facts.loaded.iter().any(|l| l == *m))
+        .map(|m| (*m).to_owned())
+        .collect();
+    if !to_unload.is_empty() {
+        steps.push(Step::UnloadModules(UnloadModules { modules: to_unload }));
+    }
+    let modules = MODULES.iter().map(|m| (*m).to_owned()).collect();
+    steps.push(Step::LoadModules(LoadModules { kernel: kernel.release.clone(), modules }));
+    if !facts.services.is_empty() {
+        steps.push(Step::RestartServices(RestartServices { units: facts.services.clone() }));
+    }
+    Loading::Now(steps)
+}

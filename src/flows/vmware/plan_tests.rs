@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+use super::choices::{Choices, KernelChoice, LoadChoice, SignChoice, SourceChoice};
+use super::facts::*;
+use super::plan::{Adapted, plan};
+use crate::detect::CompilerFit;
+use crate::engine::Step;
+use crate::engine::plan::{Permission, Plan, Refusal};
+use crate::engine::steps::{Compression, InitramfsTool, Mode, SourceRef};
+use std::collections::BTreeMap;
+
+fn kernel(release: &str, running: bool) -> KernelFacts {
+    KernelFacts {
+        release: release.into(),
+        running,
+        build_dir: format!("/usr/src/linux-headers-{release}"),
+        build_id: "b1".into(),
+        vermagic: format!("{release} SMP preempt mod_unload modversions "),
+        cc: "gcc-12".into(),
+        cc_version: "12.2.0".into(),
+        llvm: false,
+        compiler_fit: CompilerFit::Same,
+        compiler_note: "gcc 12.2.0 built this kernel".into(),
+        checks_signatures: true,
+        forces_signatures: false,
+        signature_hash: "sha256".into(),
+        sign_file: Some("/usr/lib/linux-kbuild-6.1/scripts/sign-file".into()),
+        compression: Compression::None,
+        install_dir: format!("/lib/modules/{release}/updates/dkms"),
+        present: vec![],
+        initramfs: None,
+        probes: BTreeMap::new(),
+    }
+}
+
+fn facts() -> VmwareFacts {
+    VmwareFacts {
+        system: "Debian GNU/Linux 12".into(),
+        machine: true,
+        tools_run: true,
+        product: Some("Workstation 17.5.1".into()),
+        kernels: vec![kernel("6.1.0-56-amd64", true)],
+        secure_boot: Some(false),
+        has_openssl: true,
+        sources: ["vmmon", "vmnet"]
+            .map(|m| SourceFacts {
+                module: m.into(),
+                from: SourceRef::Installed { path: format!("/usr/lib/vmware/modules/source/{m}.tar") },
+                sha256: format!("{m}-sha"),
+                version: Some("17.5.1".into()),
+                kind: "stock".into(),
+            })
+            .into(),
+        files: BTreeMap::new(),
+        ..VmwareFacts::default()
+    }
+}
+
+fn resolved(_: &KernelFacts, _: &SourceFacts, _: Mode, record: &str) -> Result<Adapted, Refusal> {
+    Ok(Adapted { make_vars: vec![format!("RECORD={record}")], ..Adapted::default() })
+}
+
+fn names(plan: &Plan) -> Vec<String> {
+    plan.steps.iter().map(|s| serde_json::to_value(s).unwrap()["step"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn an_unsigned_machine_gets_built_installed_and_loaded() {
+    let plan = plan(&Choices::default(), &facts(), &resolved).unwrap();
+    assert_eq!(
+        names(&plan),
+        [
+            "build_modules",
+            "install_module",
+            "install_module",
+            "write_file",
+            "write_file",
+            "depmod",
+            "load_modules"
+        ]
+    );
+    assert_eq!(plan.permissions.into_iter().collect::<Vec<_>>(), [Permission::ModulesInstall]);
+    assert!(!plan.needs_reboot);
+}
+
+#[test]
+fn the_same_facts_and_choices_have_the_same_digest_and_others_have_not() {
+    let one = plan(&Choices::default(), &facts(), &resolved).unwrap().digest();
+    assert_eq!(one, plan(&Choices::default(), &facts(), &resolved).unwrap().digest());
+    let mut changed = facts();
+    changed.sources[0].sha256 = "other".into();
+    assert_ne!(one, plan(&Choices::default(), &changed, &resolved).unwrap().digest());
+    let optimized = Choices { mode: Mode::Optimized, ..Choices::default() };
+    assert_ne!(one, plan(&optimized, &facts(), &resolved).unwrap().digest());
+}
+
+#[test]
+fn modules_that_are_there_as_wanted_are_not_built_again() {
+    let first = plan(&Choices::default(), &facts(), &resolved).unwrap();
+    let Step::BuildModules(build) = &first.steps[0] else { panic!("no build first") };
+    let mut there = facts();
+    there.loaded = vec!["vmmon".into(), "vmnet".into()];
+    for module in &build.modules {
+        there.kernels[0].present.push(PresentModule {
+            module: module.module.clone(),
+            path: format!("/lib/modules/6.1.0-56-amd64/updates/dkms/{}.ko", module.module),
+            record: module.make_vars[0].strip_prefix("RECORD=").map(Into::into),
+            signer: None,
+            fits: true,
+        });
+    }
+    for step in &first.steps {
+        if let Step::WriteFile(w) = step {
+            there.files.insert(w.path.clone(), Some(w.content.clone()));
+        }
+    }
+    assert!(plan(&Choices::default(), &there, &resolved).unwrap().is_empty());
+    // A copy elsewhere that could be found first is displaced, and then both are put in place anew.
+    let mut twice = there.clone();
+    let mut copy = twice.kernels[0].present[0].clone();
+    copy.path = "/lib/modules/6.1.0-56-amd64/misc/vmmon.ko".into();
+    twice.kernels[0].present.push(copy);
+    assert!(
+        names(&plan(&Choices::default(), &twice, &resolved).unwrap()).contains(&"remove_file".to_owned())
+    );
+}
+
+#[test]
+fn a_running_virtual_machine_stops_the_plan_unless_nothing_is_loaded() {
+    let mut facts = facts();
+    facts.in_the_way = vec!["vmware-vmx (alice)".into()];
+    let refusal = plan(&Choices::default(), &facts, &resolved).unwrap_err();
+    assert_eq!(refusal.code, "vmware-running");
+    assert!(refusal.to_string().contains("vmware-vmx (alice)"), "{refusal}");
+    let later = Choices { load: LoadChoice::Never, ..Choices::default() };
+    assert!(!names(&plan(&later, &facts, &resolved).unwrap()).contains(&"load_modules".to_owned()));
+}
+
+#[test]
+fn secure_boot_makes_a_key_and_loads_only_after_the_restart() {
+    let mut facts = facts();
+    facts.secure_boot = Some(true);
+    facts.has_shim = true;
+    facts.has_mokutil = true;
+    let choices = Choices { enroll: true, ..Choices::default() };
+    let plan1 = plan(&choices, &facts, &resolved).unwrap();
+    assert_eq!(names(&plan1)[0], "create_signing_key");
+    assert!(names(&plan1).contains(&"enroll_key".to_owned()));
+    assert!(!names(&plan1).contains(&"load_modules".to_owned()));
+    assert!(plan1.needs_reboot && plan1.permissions.contains(&Permission::KeysEnroll));
+    let without = plan(&Choices::default(), &facts, &resolved).unwrap();
+    assert!(without.warnings.iter().any(|w| w.message.contains("not trusted yet")), "{:?}", without.warnings);
+    let never = Choices { sign: SignChoice::Never, ..Choices::default() };
+    assert_eq!(plan(&never, &facts, &resolved).unwrap_err().code, "signature-required");
+}
+
+#[test]
+fn a_trusted_distribution_key_signs_and_is_never_replaced() {
+    let mut facts = facts();
+    facts.secure_boot = Some(true);
+    facts.keys = vec![KeyFacts {
+        own: false,
+        owner: "shim-signed".into(),
+        key: "/var/lib/shim-signed/mok/MOK.priv".into(),
+        certificate: "/var/lib/shim-signed/mok/MOK.der".into(),
+        trusted: Some(true),
+        pending: false,
+    }];
+    let plan = plan(&Choices::default(), &facts, &resolved).unwrap();
+    assert!(!names(&plan).contains(&"create_signing_key".to_owned()));
+    assert!(names(&plan).contains(&"load_modules".to_owned()));
+    let signed = plan.steps.iter().any(|s| matches!(s, Step::InstallModule(i) if i.sign.as_ref().is_some_and(|k| k.key.ends_with("MOK.priv"))));
+    assert!(signed);
+}
+
+#[test]
+fn a_named_kernel_without_headers_is_refused_with_the_package() {
+    let mut facts = facts();
+    facts.unusable = vec![UnusableKernel {
+        release: "6.12.1".into(),
+        reason: "its headers are not installed".into(),
+        remedy: "apt-get install linux-headers-6.12.1".into(),
+    }];
+    let named = Choices {
+        kernels: KernelChoice::Releases(vec!["6.12.1".into(), "6.1.0-56-amd64".into()]),
+        ..Choices::default()
+    };
+    let refusal = plan(&named, &facts, &resolved).unwrap_err();
+    assert!(refusal.to_string().ends_with("apt-get install linux-headers-6.12.1"), "{refusal}");
+    let all = Choices { kernels: KernelChoice::All, ..Choices::default() };
+    let made = plan(&all, &facts, &resolved).unwrap();
+    assert!(made.warnings.iter().any(|w| w.message.contains("6.12.1 is left out")));
+}
+
+#[test]
+fn immutable_systems_and_missing_sources_are_refused_with_guidance() {
+    let mut nixos = facts();
+    nixos.immutable = Some("Set `virtualisation.vmware.host.enable = true;`.".into());
+    assert_eq!(plan(&Choices::default(), &nixos, &resolved).unwrap_err().code, "immutable-system");
+    let mut bare = facts();
+    bare.sources.clear();
+    assert_eq!(plan(&Choices::default(), &bare, &resolved).unwrap_err().code, "sources-missing");
+    let sealed = Choices {
+        source: SourceChoice::Sealed { sha256: "0".into(), name: "x.tar".into() },
+        ..Choices::default()
+    };
+    assert!(plan(&sealed, &bare, &resolved).unwrap_err().to_string().contains("x.tar"));
+}
+
+#[test]
+fn an_initramfs_is_made_anew_only_where_it_holds_the_modules() {
+    let mut facts = facts();
+    facts.kernels[0].initramfs = Some(InitramfsFacts {
+        tool: InitramfsTool::UpdateInitramfs,
+        images: vec!["/boot/initrd.img-6.1.0-56-amd64".into()],
+    });
+    let plan = plan(&Choices::default(), &facts, &resolved).unwrap();
+    assert!(names(&plan).contains(&"rebuild_initramfs".to_owned()));
+    assert!(plan.permissions.contains(&Permission::BootConfigure));
+}
+
+#[test]
+fn a_scratch_root_is_never_loaded_from() {
+    let mut facts = facts();
+    facts.machine = false;
+    assert!(
+        !names(&plan(&Choices::default(), &facts, &resolved).unwrap()).contains(&"load_modules".to_owned())
+    );
+}
