@@ -32,5 +32,6 @@
 pub mod detect;
 pub mod engine;
 pub mod flows;
+pub mod helper;
 pub mod host;
 pub mod ipc;

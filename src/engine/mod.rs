@@ -31,6 +31,8 @@ mod space;
 pub mod steps;
 mod store;
 mod take_back;
+#[cfg(test)]
+pub(crate) mod testing;
 mod undo;
 mod voice;
 

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! A scratch machine for the tests of steps: carries steps out and takes them back for real.
+
+use super::event::{Check, Event};
+use super::plan::{PLAN_VERSION, Plan};
+use super::report::{Inputs, Owner, RunReport};
+use super::steps::Step;
+use super::{RunError, RunState};
+use crate::host::fake::{FakeRunner, host};
+use crate::host::{Cancel, FileState, Host, HostKind};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A scratch machine in a temporary folder.
+pub(crate) struct Scene {
+    dir: tempfile::TempDir,
+    pub host: Host,
+    pub runner: Arc<FakeRunner>,
+    pub inputs: Inputs,
+    pub cancel: Cancel,
+    pub events: std::sync::Mutex<Vec<Event>>,
+}
+
+impl Scene {
+    /// A machine of this kind whose commands are answered by `runner`.
+    pub fn new(kind: HostKind, runner: FakeRunner) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let runner = Arc::new(runner);
+        let host = host(dir.path(), runner.clone(), kind).unwrap();
+        Self {
+            dir,
+            host,
+            runner,
+            inputs: Inputs::default(),
+            cancel: Cancel::new(),
+            events: std::sync::Mutex::default(),
+        }
+    }
+
+    /// A scratch root without tools of its own; the running machine's tools are started for real.
+    pub fn real() -> Self {
+        let mut scene = Self::new(HostKind::PartialRoot, FakeRunner::new());
+        scene.host = Host::scratch(scene.dir.path()).unwrap();
+        scene
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Writes a file with the folders above it.
+    pub fn put(&self, path: &str, bytes: impl AsRef<[u8]>, mode: u32) -> &Self {
+        let folder = path.rsplit_once('/').unwrap().0;
+        self.host.root().create_dirs(if folder.is_empty() { "/" } else { folder }, 0o755).unwrap();
+        self.host.root().write(path, bytes.as_ref(), mode, None).unwrap();
+        self
+    }
+
+    /// Every path with all that must come back: bytes, mode, owner, time of files, targets of links.
+    /// What Hostwright keeps for itself is left out.
+    pub fn tree(&self) -> BTreeMap<String, FileState> {
+        tree(&self.host)
+    }
+
+    /// Carries steps out with a check of the whole that is always good.
+    pub fn execute(&self, steps: Vec<Step>) -> Result<RunReport, RunError> {
+        self.execute_checked(steps, &|_, _| Vec::new())
+    }
+
+    /// Carries steps out.
+    pub fn execute_checked(
+        &self,
+        steps: Vec<Step>,
+        check: &dyn Fn(&Host, &Plan) -> Vec<Check>,
+    ) -> Result<RunReport, RunError> {
+        let mut sink = |e: Event| self.events.lock().unwrap().push(e);
+        super::execute(&self.host, &plan(steps), &self.inputs, &owner(), check, &self.cancel, &mut sink)
+    }
+
+    /// Takes a run back.
+    pub fn undo(&self, run: u32) -> Result<RunReport, RunError> {
+        let mut sink = |e: Event| self.events.lock().unwrap().push(e);
+        super::undo(&self.host, run, &owner(), &Cancel::new(), &mut sink)
+    }
+
+    /// apply → verify → undo: all good, and the tree as it was.
+    #[track_caller]
+    pub fn there_and_back(&self, steps: Vec<Step>) -> RunReport {
+        let before = self.tree();
+        let report = self.execute(steps).unwrap();
+        assert_eq!(report.state, RunState::Done, "{report:?}");
+        assert!(report.is_verified(), "{report:?}");
+        let undone = self.undo(report.run).unwrap();
+        assert_eq!(undone.state, RunState::Undone, "{undone:?}");
+        assert_eq!(self.tree(), before);
+        report
+    }
+}
+
+/// See [`Scene::tree`].
+pub(crate) fn tree(host: &Host) -> BTreeMap<String, FileState> {
+    fn walk(host: &Host, dir: &str, into: &mut BTreeMap<String, FileState>) {
+        for entry in host.root().list(dir).unwrap() {
+            let path = format!("{}/{}", dir.trim_end_matches('/'), entry.name);
+            if ["/var/lib/hostwright", "/run/hostwright"].contains(&path.as_str()) {
+                continue;
+            }
+            let state = host.root().state(&path).unwrap();
+            if matches!(state, FileState::Directory { .. }) {
+                walk(host, &path, into);
+            }
+            into.insert(path, state);
+        }
+    }
+    let mut found = BTreeMap::new();
+    walk(host, "/", &mut found);
+    for made_by_the_run in ["/var/lib", "/var", "/run"] {
+        let empty = !found.keys().any(|p| p.starts_with(&format!("{made_by_the_run}/")));
+        if empty {
+            found.remove(made_by_the_run);
+        }
+    }
+    found
+}
+
+/// A plan of these steps that asks for all they need.
+pub(crate) fn plan(steps: Vec<Step>) -> Plan {
+    Plan {
+        version: PLAN_VERSION,
+        flow: "test".into(),
+        choices: serde_json::json!({}),
+        facts: serde_json::json!({}),
+        permissions: steps.iter().flat_map(Step::permissions).collect(),
+        steps,
+        details: BTreeMap::new(),
+        warnings: Vec::new(),
+        notes: Vec::new(),
+        needs_reboot: false,
+    }
+}
+
+/// Whoever runs the tests.
+pub(crate) fn owner() -> Owner {
+    Owner { uid: nix::unistd::geteuid().as_raw(), name: "tester".into() }
+}
