@@ -94,7 +94,7 @@ impl Scene {
         assert!(report.is_verified(), "{report:?}");
         let undone = self.undo(report.run).unwrap();
         assert_eq!(undone.state, RunState::Undone, "{undone:?}");
-        assert_eq!(self.tree(), before);
+        same(&self.tree(), &before);
         report
     }
 }
@@ -144,4 +144,16 @@ pub(crate) fn plan(steps: Vec<Step>) -> Plan {
 /// Whoever runs the tests.
 pub(crate) fn owner() -> Owner {
     Owner { uid: nix::unistd::geteuid().as_raw(), name: "tester".into() }
+}
+
+/// Asserts that two trees are the same, and shows only what differs.
+#[track_caller]
+pub(crate) fn same(now: &BTreeMap<String, FileState>, before: &BTreeMap<String, FileState>) {
+    let paths: std::collections::BTreeSet<_> = now.keys().chain(before.keys()).collect();
+    let differ: Vec<_> = paths
+        .into_iter()
+        .filter(|p| now.get(*p) != before.get(*p))
+        .map(|p| format!("{p}\n  before {:?}\n  now    {:?}", before.get(p), now.get(p)))
+        .collect();
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
 }

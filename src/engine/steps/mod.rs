@@ -11,6 +11,7 @@ mod depmod;
 mod enroll_key;
 mod install_module;
 mod load_modules;
+mod module_index;
 mod preview;
 mod rebuild_initramfs;
 mod remove_file;
