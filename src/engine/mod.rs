@@ -38,6 +38,7 @@ pub use drift::Drift;
 pub use error::{RunError, StepError};
 pub use event::{Check, CheckOutcome, Event, Level, Sink};
 pub use execute::execute;
+pub use folders::LOCK;
 pub use journal::{JournalError, RunState};
 pub use plan::{Permission, Plan, Warning};
 pub use report::{
