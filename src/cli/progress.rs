@@ -281,14 +281,15 @@ pub(crate) fn looking<T>(
     voice: &Voice,
     watch: &Watch,
     verbose: u8,
+    elsewhere: bool,
     work: impl FnOnce(&mut dyn Sink) -> Result<T, Problem>,
 ) -> Result<T, Problem> {
     let mut sink = Looking::new(voice, verbose);
-    watch.set(Standing::Planning);
+    watch.set(Standing::Planning { elsewhere });
     let result = work(&mut sink);
     drop(sink);
     watch.set(Standing::Idle);
-    result
+    if watch.cancel.is_cancelled() { Err(Problem::cancelled()) } else { result }
 }
 
 impl Sink for Progress {
