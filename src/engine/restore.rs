@@ -37,19 +37,23 @@ pub(super) fn judge(
     touches: &[Touch],
 ) -> Verdict {
     let was = before.files.get(path).unwrap_or(&FileState::Absent);
-    if now.same_as(was) {
+    if now == was {
         return Verdict::AsBefore;
+    }
+    if *now == FileState::Absent && !folder_is_there {
+        return Verdict::FolderGone;
     }
     let left = after.map(|a| a.files.get(path).unwrap_or(was));
     let ours = match left {
         Some(left) => now.same_as(left),
         None => before.derived || touches.iter().any(|t| t.path == path && t.will_be.same_as(now)),
     };
-    if *now == FileState::Absent && !folder_is_there {
-        return Verdict::FolderGone;
-    }
+    // Also when only the times differ: a tool made the same bytes again.
     if ours {
         return Verdict::Ours;
+    }
+    if now.same_as(was) {
+        return Verdict::AsBefore;
     }
     Verdict::Drifted(Box::new(Drift {
         path: path.to_owned(),

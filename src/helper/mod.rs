@@ -16,7 +16,6 @@
 
 pub mod admit;
 mod caller;
-mod inhibit;
 mod job;
 mod options;
 pub mod polkit;

@@ -3,7 +3,6 @@
 //! then the work.
 
 use super::caller::Caller;
-use super::inhibit::Inhibitor;
 use super::job::{self, Live, Task, run_error};
 use super::polkit::authorize;
 use super::run::{Entry, RunObject};
@@ -83,11 +82,7 @@ impl Shared {
     }
 
     /// Plans on a thread of its own. A caller that goes away cancels it.
-    async fn plan(
-        self: &Arc<Self>,
-        call: &Call<'_>,
-        request: &Arc<Request>,
-    ) -> Result<Plan, Error> {
+    async fn plan(self: &Arc<Self>, call: &Call<'_>, request: &Arc<Request>) -> Result<Plan, Error> {
         let (shared, request, cancel) = (self.clone(), request.clone(), Cancel::new());
         let (wish, piece) = (cancel.clone(), call.piece.clone());
         let plan = work::in_thread("plan", move || {
@@ -109,7 +104,7 @@ impl Shared {
     }
 
     /// Begins a run; back when it is on record.
-    async fn start(self: &Arc<Self>, call: Call<'_>, task: Task, why: &str) -> Result<OwnedObjectPath, Error> {
+    async fn start(self: &Arc<Self>, call: Call<'_>, task: Task) -> Result<OwnedObjectPath, Error> {
         let owner = call.caller.owner().await?;
         let live = Arc::new(Live::new(owner.clone(), &task));
         {
@@ -119,15 +114,11 @@ impl Shared {
             }
             *current = Some(live.clone());
         }
-        let inhibitor = Inhibitor::take(call.connection, why).await;
         let (started, begun) = bounded(1);
         let thread = {
             let (shared, live) = (self.clone(), live.clone());
             std::thread::Builder::new().name("run".to_owned()).spawn(move || {
-                let release = || {
-                    drop(inhibitor);
-                    *lock(&shared.current) = None;
-                };
+                let release = || *lock(&shared.current) = None;
                 job::work(&shared.host, shared.flows.as_ref(), &task, &live, &started, release);
             })
         };
@@ -169,7 +160,11 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    async fn may(&self, permissions: &BTreeSet<Permission>, about: &BTreeMap<String, String>) -> Result<(), Error> {
+    async fn may(
+        &self,
+        permissions: &BTreeSet<Permission>,
+        about: &BTreeMap<String, String>,
+    ) -> Result<(), Error> {
         authorize(self.connection, &self.caller, permissions, about).await
     }
 
@@ -201,13 +196,16 @@ fn needed(plan: &Plan) -> Result<BTreeSet<Permission>, Error> {
     let mut permissions = plan.permissions.clone();
     permissions.extend(plan.steps.iter().flat_map(engine::Step::permissions));
     if permissions.is_empty() && !plan.is_empty() {
-        return Err(Error::Failed("the plan names no permission, so that nobody can grant it; please report this".to_owned()));
+        return Err(Error::Failed(
+            "the plan names no permission, so that nobody can grant it; please report this".to_owned(),
+        ));
     }
     Ok(permissions)
 }
 
 fn document(value: &impl serde::Serialize) -> Result<String, Error> {
-    serde_json::to_string(value).map_err(|e| Error::Failed(format!("the answer could not be written ({e}); please report this")))
+    serde_json::to_string(value)
+        .map_err(|e| Error::Failed(format!("the answer could not be written ({e}); please report this")))
 }
 
 /// The object on the bus.
@@ -283,9 +281,8 @@ impl Service {
                 return Err(Error::MachineChanged);
             }
         }
-        let why = format!("The {} of this machine is being changed", plan.flow);
         let task = Task::Execute { plan: Box::new(plan), inputs: request.inputs.clone() };
-        self.0.start(call, task, &why).await
+        self.0.start(call, task).await
     }
 
     #[zbus(out_args("runs"))]
@@ -311,7 +308,8 @@ impl Service {
         let call = self.call(connection, &header).await?;
         call.may_inspect().await?;
         let shared = self.0.clone();
-        let preview = work::in_thread("undo-preview", move || engine::undo_preview(&shared.host, number)).await?;
+        let preview =
+            work::in_thread("undo-preview", move || engine::undo_preview(&shared.host, number)).await?;
         document(&preview.map_err(run_error)?)
     }
 
@@ -333,8 +331,8 @@ impl Service {
             ("title".to_owned(), title.clone().unwrap_or_default()),
         ]);
         call.may(&BTreeSet::from([Permission::Undo]), &about).await?;
-        let title = title.ok_or(Error::NoSuchRun(number))?;
-        self.0.start(call, Task::Undo { run: number }, &format!("Being taken back: {title}")).await
+        title.ok_or(Error::NoSuchRun(number))?;
+        self.0.start(call, Task::Undo { run: number }).await
     }
 
     #[zbus(property(emits_changed_signal = "const"))]

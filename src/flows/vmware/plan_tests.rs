@@ -56,7 +56,7 @@ fn facts() -> VmwareFacts {
 }
 
 fn resolved(_: &KernelFacts, _: &SourceFacts, _: Mode, record: &str) -> Result<Adapted, Refusal> {
-    Ok(Adapted { make_vars: vec![format!("HOSTWRIGHT_RECORD={record}")], ..Adapted::default() })
+    Ok(Adapted { make_vars: vec![format!("RECORD={record}")], ..Adapted::default() })
 }
 
 fn names(plan: &Plan) -> Vec<String> {
@@ -103,7 +103,7 @@ fn modules_that_are_there_as_wanted_are_not_built_again() {
         there.kernels[0].present.push(PresentModule {
             module: module.module.clone(),
             path: format!("/lib/modules/6.1.0-56-amd64/updates/dkms/{}.ko", module.module),
-            record: module.make_vars[0].strip_prefix("HOSTWRIGHT_RECORD=").map(Into::into),
+            record: module.make_vars[0].strip_prefix("RECORD=").map(Into::into),
             signer: None,
             fits: true,
         });
