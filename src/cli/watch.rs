@@ -49,11 +49,19 @@ pub(crate) struct Voice {
     pub(crate) json: bool,
     /// The bars, when there are any.
     pub(crate) bars: Option<MultiProgress>,
+    /// Where a test keeps what was said instead.
+    #[cfg(test)]
+    pub(crate) heard: Option<Arc<Mutex<String>>>,
 }
 
 impl Voice {
     /// Says a text; errors of standard error are nobody's.
     pub(crate) fn say(&self, text: &str) {
+        #[cfg(test)]
+        if let Some(heard) = &self.heard {
+            heard.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
+            return;
+        }
         let write = || {
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
         };
@@ -85,6 +93,12 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// A watch that no signal reaches.
+    #[cfg(test)]
+    pub(crate) fn deaf(voice: Voice) -> Self {
+        Self { cancel: Cancel::new(), standing: Arc::default(), voice, root: None }
+    }
+
     /// Starts to watch.
     ///
     /// `root` is the `--root` as one could paste it, for the commands that are suggested.
