@@ -203,7 +203,7 @@ fn kernel(kernel: &Kernel) -> Vec<Row> {
         }
         _ => {}
     }
-    rows.extend(kernel.vmware_modules.iter().map(|m| module(m)));
+    rows.extend(kernel.vmware_modules.iter().map(module));
     rows
 }
 
@@ -382,7 +382,7 @@ fn secure_boot(facts: &Facts) -> Vec<Row> {
         let mut rows = Vec::new();
         match boot.is_effective() {
             Finding::Seen(true) => {
-                rows.push(Row::new(Mark::Good, "Secure Boot", "on: modules must be signed"))
+                rows.push(Row::new(Mark::Good, "Secure Boot", "on: modules must be signed"));
             }
             Finding::Seen(false) if boot.enabled.is_true() => {
                 rows.push(Row::new(Mark::Neutral, "Secure Boot", "on, but shim was told not to check"));
@@ -392,7 +392,7 @@ fn secure_boot(facts: &Facts) -> Vec<Row> {
         }
         match &boot.trust {
             Finding::Seen(BootTrust::Shim) => {
-                rows.push(Row::new(Mark::Neutral, "", "booted through shim: machine owner keys count"))
+                rows.push(Row::new(Mark::Neutral, "", "booted through shim: machine owner keys count"));
             }
             Finding::Seen(BootTrust::OwnKeys) => {
                 rows.push(Row::new(
