@@ -1,6 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The kernels under `/lib/modules`, their headers, and what built them.
 
+mod compiler;
+mod config;
+mod headers;
+mod identity;
+mod read;
+
+pub use compiler::{choose as choose_compiler, parse_version_text};
+pub use config::parse_config;
+pub use identity::{IdentityError, build_id};
+pub(super) use read::{chosen, kernels, running};
+
 use super::Finding;
 use super::modules::ModuleFile;
 use schemars::JsonSchema;
@@ -54,8 +65,9 @@ pub struct Kernel {
     pub module_install_dir: String,
     /// The kernel's tool that signs modules, links followed, when it is there.
     pub sign_file: Option<String>,
-    /// The compiler of this machine to build modules with, and how it differs from the kernel's.
-    pub build_compiler: Finding<BuildCompiler>,
+    /// The compiler of this machine to build modules with, and how it differs from the kernel's; `None`
+    /// when there is no compiler.
+    pub build_compiler: Finding<Option<BuildCompiler>>,
 }
 
 impl Kernel {
@@ -218,7 +230,7 @@ impl KernelConfig {
         "CONFIG_CC_VERSION_TEXT",
         "CONFIG_GCC_VERSION",
         "CONFIG_CLANG_VERSION",
-        "CONFIG_LD_IS_*",
+        "CONFIG_LD_*",
         "CONFIG_LTO*",
         "CONFIG_CFI*",
         "CONFIG_MODULES",

@@ -3,10 +3,17 @@
 
 use super::error::StepError;
 use super::event::{Event, Level};
+use super::failpoint;
+use super::folders::RunFolder;
+use super::journal::{Journal, JournalError, Record, Touch};
 use super::report::Inputs;
-use crate::host::{Cancel, Command, FileState, Host, Output};
+use super::restore::{self, Verdict};
+use super::voice::Voice;
+use crate::host::{Cancel, Command, FileState, Host, Output, check_status};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// What a step found, so that it can be put back. Written to the journal, synced, before the change.
@@ -55,14 +62,77 @@ pub struct Applied {
 /// What a step has at hand: the machine, the inputs of the run, its private folder and its voice.
 pub struct Context<'a> {
     host: &'a Host,
-    run: u32,
-    step: usize,
+    folder: RunFolder,
     inputs: &'a Inputs,
-    artifacts: &'a mut BTreeMap<(String, String), String>,
-    cancel: &'a Cancel,
+    cancel: Cancel,
+    artifacts: BTreeMap<(String, String), String>,
+    step: usize,
+    taking_back: bool,
+    notes: Vec<String>,
+    journal: RefCell<Journal>,
+    voice: RefCell<Voice<'a>>,
 }
 
 impl<'a> Context<'a> {
+    pub(super) fn new(
+        host: &'a Host,
+        folder: RunFolder,
+        inputs: &'a Inputs,
+        cancel: &Cancel,
+        journal: Journal,
+        voice: Voice<'a>,
+    ) -> Self {
+        Self {
+            host,
+            folder,
+            inputs,
+            cancel: cancel.clone(),
+            artifacts: BTreeMap::new(),
+            step: 0,
+            taking_back: false,
+            notes: Vec::new(),
+            journal: RefCell::new(journal),
+            voice: RefCell::new(voice),
+        }
+    }
+
+    /// Goes on with another step.
+    pub(super) fn enter(&mut self, step: usize) {
+        self.step = step;
+        self.notes.clear();
+    }
+
+    /// From here on steps are taken back, and this is the wish to stop that counts.
+    pub(super) fn take_back(&mut self, cancel: Cancel) {
+        self.taking_back = true;
+        self.cancel = cancel;
+    }
+
+    pub(super) fn folder(&self) -> &RunFolder {
+        &self.folder
+    }
+
+    pub(super) fn journal(&self) -> &RefCell<Journal> {
+        &self.journal
+    }
+
+    /// What the step said for the end of the run, which forgets it.
+    pub(super) fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// Writes a record. While steps are taken back a full disk must not stop that: all that undo needs
+    /// was written before, and what was taken back already is recognised by its state.
+    pub(super) fn record(&self, record: &Record) -> Result<(), JournalError> {
+        match self.journal.borrow_mut().record(record) {
+            Err(e) if self.taking_back => {
+                tracing::warn!(error = %e, "the journal cannot be written while steps are taken back");
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
     /// The machine.
     pub fn host(&self) -> &'a Host {
         self.host
@@ -70,7 +140,7 @@ impl<'a> Context<'a> {
 
     /// Number of the run.
     pub fn run_number(&self) -> u32 {
-        self.run
+        self.folder.run
     }
 
     /// Number of the step, from 0.
@@ -84,8 +154,8 @@ impl<'a> Context<'a> {
     }
 
     /// The wish to stop; [`Context::command`] obeys it by itself.
-    pub fn cancel(&self) -> &'a Cancel {
-        self.cancel
+    pub fn cancel(&self) -> &Cancel {
+        &self.cancel
     }
 
     /// An error when somebody asked to stop; call it between parts of long work.
@@ -101,7 +171,9 @@ impl<'a> Context<'a> {
     /// # Errors
     /// When it cannot be created.
     pub fn work_dir(&self) -> Result<String, StepError> {
-        todo!()
+        let dir = self.folder.work();
+        self.host.root().create_dirs(&dir, 0o700)?;
+        Ok(dir)
     }
 
     /// Says where a built and checked module is (a path inside the root), for the step that installs it.
@@ -115,13 +187,16 @@ impl<'a> Context<'a> {
     }
 
     /// Says where the log of the work is (a path inside the root), for the report of the run.
-    pub fn set_log(&mut self, _path: &str) {
-        todo!()
+    pub fn set_log(&mut self, path: &str) {
+        // A log that is not found in the list is no reason to stop the work.
+        if let Err(e) = self.record(&Record::Log { path: path.to_owned() }) {
+            tracing::warn!(error = %e, "the place of the log could not be recorded");
+        }
     }
 
     /// Tells an event.
-    pub fn emit(&self, _event: Event) {
-        todo!()
+    pub fn emit(&self, event: Event) {
+        self.voice.borrow_mut().say(event);
     }
 
     /// Tells progress inside the step.
@@ -135,13 +210,24 @@ impl<'a> Context<'a> {
         self.emit(Event::Diagnostic { step: self.step, level, file: None, line: None, message });
     }
 
+    /// Tells something that a person should also read at the end of the run ("… is not put back: …").
+    pub fn note(&mut self, message: impl Into<String>) {
+        let message = message.into();
+        self.say(Level::Warning, message.clone());
+        self.notes.push(message);
+    }
+
     /// Runs a command as it is given, its lines as [`Event::Log`], obeying the wish to stop; every exit
     /// status but 0 is an error.
     ///
     /// # Errors
     /// [`StepError::Command`].
-    pub fn command(&self, _command: &Command) -> Result<Output, StepError> {
-        todo!()
+    pub fn command(&self, command: &Command) -> Result<Output, StepError> {
+        let step = self.step;
+        let output = self.host.runner().run_lines(command, &self.cancel, &mut |line| {
+            self.emit(Event::Log { step, stream: line.stream, line: line.text.clone() });
+        })?;
+        Ok(check_status(command, output)?)
     }
 
     /// Runs a tool of this machine: as it is on the running machine, inside the tree of a complete
@@ -166,8 +252,32 @@ impl<'a> Context<'a> {
     /// # Errors
     /// When one is a directory or device where a file should go, or cannot be read, or the store cannot
     /// be written.
-    pub fn remember(&self, _paths: &[&str]) -> Result<Before, StepError> {
-        todo!()
+    pub fn remember(&self, paths: &[&str]) -> Result<Before, StepError> {
+        let root = self.host.root();
+        let store = self.folder.store();
+        let mut before = Before::default();
+        for path in paths {
+            require_plain(path)?;
+            let state = store.keep(root, path)?;
+            let what = match state {
+                FileState::Directory { .. } => "a directory",
+                FileState::Other => "a device, socket or pipe",
+                _ => "",
+            };
+            if !what.is_empty() {
+                return Err(StepError::refused(
+                    format!("{path} is {what}, where a file should go"),
+                    "look at it and move it away",
+                ));
+            }
+            for dir in missing_dirs(root, path) {
+                if !before.dirs.contains(&dir) {
+                    before.dirs.push(dir);
+                }
+            }
+            before.files.insert((*path).to_owned(), state);
+        }
+        Ok(before)
     }
 
     /// Writes a file and creates the directories above it (mode 0755). What is about to be placed is
@@ -175,25 +285,144 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     /// When the journal or the file cannot be written; the old file is then untouched.
-    pub fn write(&self, _path: &str, _bytes: &[u8], _mode: u32) -> Result<(), StepError> {
-        todo!()
+    pub fn write(&self, path: &str, bytes: &[u8], mode: u32) -> Result<(), StepError> {
+        require_plain(path)?;
+        // Said outright, for a directory with the set-group-id bit would give its own group.
+        let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        let staged = restore::staged_name();
+        let will_be = FileState::File {
+            sha256: hex::encode(Sha256::digest(bytes)),
+            size: bytes.len() as u64,
+            mode,
+            uid,
+            gid,
+            mtime: 0,
+            mtime_nsec: 0,
+            xattrs: BTreeMap::new(),
+        };
+        let (step, staged_too) = (self.step, Some(staged.clone()));
+        self.record(&Record::Touch { step, path: path.to_owned(), staged: staged_too, will_be })?;
+        failpoint::hit("touched");
+        let root = self.host.root();
+        root.create_dirs(restore::folder(path), 0o755)?;
+        failpoint::hit("dirs-made");
+        root.write_staged(path, &staged, &mut { bytes }, mode, Some((uid, gid)), None)?;
+        failpoint::hit("written");
+        Ok(())
     }
 
     /// Removes a file or link, recorded in the journal first.
     ///
     /// # Errors
     /// When the journal cannot be written or the file cannot be removed.
-    pub fn remove(&self, _path: &str) -> Result<(), StepError> {
-        todo!()
+    pub fn remove(&self, path: &str) -> Result<(), StepError> {
+        require_plain(path)?;
+        let (step, will_be) = (self.step, FileState::Absent);
+        self.record(&Record::Touch { step, path: path.to_owned(), staged: None, will_be })?;
+        failpoint::hit("touched");
+        self.host.root().remove_file(path)?;
+        failpoint::hit("written");
+        Ok(())
+    }
+
+    /// How this step left the files of `before` and those it made beside them.
+    pub(super) fn after(&self, before: &Before, applied: &super::Applied) -> Result<After, StepError> {
+        let root = self.host.root();
+        let mut after = After { data: applied.data.clone(), ..After::default() };
+        for path in before.files.keys().chain(&applied.also) {
+            after.files.insert(path.clone(), root.state(path)?);
+        }
+        after.dirs = before.dirs.iter().filter(|d| root.exists(d)).cloned().collect();
+        Ok(after)
+    }
+
+    /// What the earlier steps of this run kept ([`Before::data`]).
+    pub(super) fn kept_by_earlier_steps(&self) -> Vec<Value> {
+        let journal = self.journal.borrow();
+        journal.history().steps.range(..self.step).map(|(_, s)| s.before.data.clone()).collect()
+    }
+
+    fn touches(&self) -> Vec<Touch> {
+        let journal = self.journal.borrow();
+        journal.history().steps.get(&self.step).map(|s| s.touches.clone()).unwrap_or_default()
     }
 
     /// Puts the files of `before` back: bytes, mode, owner, times and attributes. Looks at all of them
     /// first: where one is neither as it was before nor as this step left it (or was about to), nothing
-    /// is touched. Directories that the step created are removed when they are empty.
+    /// is touched. Directories that the step created are removed when they are empty. Derived files
+    /// that changed since are left to [`Action::settle`](super::steps::Action::settle).
     ///
     /// # Errors
     /// [`StepError::Drift`] for the first path that changed since.
-    pub fn restore(&mut self, _before: &Before, _after: Option<&After>) -> Result<(), StepError> {
-        todo!()
+    pub fn restore(&mut self, before: &Before, after: Option<&After>) -> Result<(), StepError> {
+        let root = self.host.root();
+        let touches = self.touches();
+        let mut back = Vec::new();
+        let mut notes = Vec::new();
+        for path in restore::paths(before, after) {
+            let folder = restore::folder(path);
+            let now = root.state(path)?;
+            match restore::judge(path, &now, root.exists(folder), before, after, &touches) {
+                Verdict::AsBefore => {}
+                Verdict::Ours => back.push(path),
+                Verdict::FolderGone => notes.push(match before.files.get(path) {
+                    Some(FileState::File { sha256, .. }) => format!(
+                        "{path} is not put back: the folder {folder} is gone; its old bytes are kept in {}",
+                        self.folder.store().path(sha256)
+                    ),
+                    _ => format!("{path} is not put back: the folder {folder} is gone"),
+                }),
+                Verdict::Drifted(_) if before.derived => return Ok(()),
+                Verdict::Drifted(drift) => return Err(StepError::Drift(drift)),
+            }
+        }
+        restore::clear_staged(root, &touches)?;
+        for path in back {
+            let was = before.files.get(path).unwrap_or(&FileState::Absent);
+            let staged = restore::staged_name();
+            self.record(&Record::Touch {
+                step: self.step,
+                path: path.clone(),
+                staged: Some(staged.clone()),
+                will_be: was.clone(),
+            })?;
+            failpoint::hit("undo-touched");
+            restore::put_back(root, &self.folder.store(), path, was, &staged)?;
+            failpoint::hit("undo-written");
+        }
+        for dir in restore::remove_created(root, after.map_or(&before.dirs, |a| &a.dirs))? {
+            notes.push(format!("the folder {dir}, which this run made, stays: something else is in it now"));
+        }
+        for note in notes {
+            self.note(note);
+        }
+        Ok(())
     }
+}
+
+/// Only absolute paths without `.` and `..`: a step's path means one place.
+fn require_plain(path: &str) -> Result<(), StepError> {
+    let plain = path.starts_with('/')
+        && !path.ends_with('/')
+        && !path.contains('\0')
+        && !path.split('/').any(|part| part == ".." || part == ".");
+    if plain {
+        return Ok(());
+    }
+    Err(StepError::refused(
+        format!("`{}` is no absolute path of a file", path.escape_debug()),
+        "make the plan again; if it still says so, report it",
+    ))
+}
+
+/// The directories above `path` that are not there, topmost first.
+fn missing_dirs(root: &crate::host::Root, path: &str) -> Vec<String> {
+    let mut dirs = Vec::new();
+    let mut dir = restore::folder(path);
+    while dir != "/" && !root.exists(dir) {
+        dirs.push(dir.to_owned());
+        dir = restore::folder(dir);
+    }
+    dirs.reverse();
+    dirs
 }

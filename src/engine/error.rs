@@ -29,6 +29,14 @@ pub enum StepError {
         /// What to do, without a full stop.
         remedy: String,
     },
+    /// The change was made and has not the effect that it should have.
+    #[error("{what}: {reason}")]
+    Postcondition {
+        /// What was looked at.
+        what: String,
+        /// What was seen, and what to do.
+        reason: String,
+    },
     /// What the run must remember could not be written or read.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -86,7 +94,7 @@ pub enum RunError {
         run: u32,
     },
     /// The run has nothing left to take back.
-    #[error("run {run} was taken back already; nothing is left to undo")]
+    #[error("run {run} has nothing to take back (any more); `hostwright runs` shows what became of it")]
     NothingToUndo {
         /// Its number.
         run: u32,

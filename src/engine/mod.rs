@@ -14,19 +14,34 @@ pub mod edit;
 mod error;
 pub mod event;
 mod execute;
+#[doc(hidden)]
+pub mod failpoint;
+mod folders;
+mod inhibit;
 pub mod journal;
+pub mod kbuild;
+pub mod modinfo;
+pub mod module_check;
 pub mod plan;
 mod report;
+mod restore;
 mod runs;
 pub mod source;
+mod space;
 pub mod steps;
+mod store;
+mod take_back;
+#[cfg(test)]
+pub(crate) mod testing;
 mod undo;
+mod voice;
 
 pub use context::{After, Applied, Before, Context};
 pub use drift::Drift;
 pub use error::{RunError, StepError};
 pub use event::{Check, CheckOutcome, Event, Level, Sink};
 pub use execute::execute;
+pub use folders::LOCK;
 pub use journal::{JournalError, RunState};
 pub use plan::{Permission, Plan, Warning};
 pub use report::{

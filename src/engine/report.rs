@@ -74,6 +74,13 @@ pub struct RunReport {
     pub log: Option<String>,
 }
 
+impl RunReport {
+    /// Whether the run is done and every check could look and was good: what may be called success.
+    pub fn is_verified(&self) -> bool {
+        self.state == RunState::Done && self.checks.iter().all(|c| c.outcome.is_acceptable())
+    }
+}
+
 /// Where one step of a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -128,6 +135,9 @@ pub struct RunSummary {
     pub ended: Option<Timestamp>,
     /// Digest of its plan.
     pub digest: String,
+    /// The choices that its plan was made from.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub choices: serde_json::Value,
     /// Its steps.
     pub steps: Vec<StepSummary>,
     /// What was said at its end.

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -59,6 +60,49 @@ pub struct Line {
     pub text: String,
 }
 
+/// What a command and all that it starts may use at most (`setrlimit(2)`), and how it stands back for others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest file that may be written, bytes.
+    pub file_size: Option<u64>,
+    /// Most processes and threads of its user.
+    pub processes: Option<u64>,
+    /// Most open files of one process.
+    pub open_files: Option<u64>,
+    /// Added to the niceness, 0 to 19.
+    pub nice: u8,
+    /// Whether the kernel should end this first when memory runs out, before anything of the user's.
+    pub first_to_go: bool,
+}
+
+/// An open file that a command inherits under the same number (for instance the job server of `make`).
+#[derive(Debug, Clone)]
+pub struct Inherited(Arc<OwnedFd>);
+
+impl Inherited {
+    /// Shares `fd` with commands; it stays open as long as one of them knows it.
+    pub fn new(fd: OwnedFd) -> Self {
+        Self(Arc::new(fd))
+    }
+    /// The number under which the command finds it.
+    pub fn number(&self) -> i32 {
+        self.0.as_raw_fd()
+    }
+}
+
+impl AsFd for Inherited {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl PartialEq for Inherited {
+    fn eq(&self, other: &Self) -> bool {
+        self.number() == other.number()
+    }
+}
+impl Eq for Inherited {}
+
 /// A command to be run: program and arguments, nothing that a shell would interpret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
@@ -76,6 +120,10 @@ pub struct Command {
     pub timeout: Option<Duration>,
     /// User and group to run as; the own ones when none are given.
     pub identity: Option<(u32, u32)>,
+    /// What it may use at most.
+    pub limits: Limits,
+    /// Open files beside the standard three.
+    pub inherit: Vec<Inherited>,
 }
 
 impl Command {
@@ -89,6 +137,8 @@ impl Command {
             stdin: None,
             timeout: None,
             identity: None,
+            limits: Limits::default(),
+            inherit: Vec::new(),
         }
     }
     /// Adds one argument.
@@ -131,6 +181,19 @@ impl Command {
     #[must_use]
     pub fn identity(mut self, uid: u32, gid: u32) -> Self {
         self.identity = Some((uid, gid));
+        self
+    }
+
+    /// Sets what it may use at most.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+    /// Lets it inherit one more open file.
+    #[must_use]
+    pub fn inherit(mut self, file: Inherited) -> Self {
+        self.inherit.push(file);
         self
     }
 
@@ -264,6 +327,45 @@ pub fn check(command: &Command, output: Output) -> Result<Output, CommandError> 
     Err(CommandError::Failed { command: command.display(), status, stderr: said })
 }
 
+/// Limits the calling process. Called between fork and exec: system calls only, no allocation.
+fn apply_limits(limits: &Limits) -> std::io::Result<()> {
+    use nix::sys::resource::{Resource, setrlimit};
+    if *limits == Limits::default() {
+        return Ok(());
+    }
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    for (resource, limit) in [
+        (Resource::RLIMIT_FSIZE, limits.file_size),
+        (Resource::RLIMIT_NPROC, limits.processes),
+        (Resource::RLIMIT_NOFILE, limits.open_files),
+    ] {
+        if let Some(limit) = limit {
+            setrlimit(resource, limit, limit)?;
+        }
+    }
+    if limits.nice > 0 {
+        // Not worth failing for: the work is done all the same.
+        let _ = rustix::process::nice(limits.nice.into());
+    }
+    if limits.first_to_go
+        && let Ok(file) = rustix::fs::open(
+            c"/proc/self/oom_score_adj",
+            rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::CLOEXEC,
+            rustix::fs::Mode::empty(),
+        )
+    {
+        let _ = rustix::io::write(&file, b"1000");
+    }
+    Ok(())
+}
+
+/// Lets `fd` survive exec. Called between fork and exec.
+fn keep_open(fd: i32) -> std::io::Result<()> {
+    // SAFETY: the descriptor belongs to an `Inherited` that the parent holds while it starts the command.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).map_err(Into::into)
+}
+
 /// The machine's own processes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealRunner;
@@ -317,10 +419,17 @@ impl Runner for RealRunner {
             std_command.uid(uid).gid(gid);
         }
         let parent = nix::unistd::getpid();
-        // SAFETY: between fork and exec only async-signal-safe calls are made: prctl(2) and getppid(2).
+        let limits = command.limits;
+        let inherited: Vec<i32> = command.inherit.iter().map(Inherited::number).collect();
+        // SAFETY: between fork and exec only async-signal-safe calls are made (prctl, getppid, setrlimit,
+        // setpriority, open, write, close, fcntl), and nothing is allocated.
         unsafe {
             std_command.pre_exec(move || {
                 nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+                apply_limits(&limits)?;
+                for fd in &inherited {
+                    keep_open(*fd)?;
+                }
                 // The parent may have died before the line above.
                 if nix::unistd::getppid() != parent {
                     return Err(std::io::Error::other("the parent process is gone"));
@@ -465,6 +574,38 @@ mod tests {
     fn a_command_that_takes_too_long_is_ended() {
         let cmd = Command::new("sleep").arg("60").timeout(Duration::from_millis(100));
         assert!(matches!(RealRunner.run(&cmd), Err(CommandError::TimedOut { .. })));
+    }
+
+    #[test]
+    fn limits_hold_for_the_command_and_its_children() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Limits {
+            file_size: Some(4096),
+            processes: None,
+            open_files: Some(64),
+            nice: 7,
+            first_to_go: true,
+        };
+        let script =
+            "nice; ulimit -n; cat /proc/self/oom_score_adj; sh -c 'head -c 9000 /dev/zero > big; true'";
+        let cmd = Command::new("sh").args(["-c", script]).cwd(dir.path()).limits(limits);
+        let output = RealRunner.run(&cmd).unwrap();
+        assert_eq!(output.stdout, "7\n64\n1000\n", "{output:?}");
+        assert_eq!(std::fs::metadata(dir.path().join("big")).unwrap().len(), 4096);
+    }
+
+    #[test]
+    fn an_inherited_file_is_found_under_its_number_and_no_other_is() {
+        let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
+        let (other, _keep) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
+        let write = Inherited::new(write);
+        let script = format!("echo hello > /proc/self/fd/{}; ls /proc/self/fd", write.number());
+        let output = RealRunner.run(&Command::new("sh").args(["-c", &script]).inherit(write)).unwrap();
+        let mut said = String::new();
+        let mut reader = BufReader::new(std::fs::File::from(read));
+        reader.read_line(&mut said).unwrap();
+        assert_eq!(said, "hello\n");
+        assert!(!output.stdout.lines().any(|l| l == other.as_raw_fd().to_string()), "{output:?}");
     }
 
     #[test]

@@ -16,12 +16,18 @@ pub mod fake;
 mod lock;
 mod root;
 mod sandbox;
+mod view;
+mod work;
 
 pub use clock::{Clock, SystemClock};
-pub use command::{Cancel, Command, CommandError, Line, Output, RealRunner, Runner, Stream};
+pub use command::{
+    Cancel, Command, CommandError, Inherited, Limits, Line, Output, PATH, RealRunner, Runner, Stream,
+    check as check_status,
+};
 pub use lock::{Lock, LockError};
 pub use root::{Entry, FileKind, FileMeta, FileState, HostError, Root};
-pub use sandbox::{BuildUser, Sandbox, SandboxError};
+pub use sandbox::{BuildUser, Form, INSIDE, Sandbox, SandboxError};
+pub use work::{TakeError, WorkFolder};
 
 use std::path::Path;
 use std::sync::Arc;

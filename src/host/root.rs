@@ -473,44 +473,65 @@ impl Root {
     ) -> Result<(), HostError> {
         let what = "could not write";
         let (dir, name) = self.parent(path).map_err(err(path, what))?;
-        if rustix::fs::statat(&dir, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|s| matches!(meta_of(&s).kind, FileKind::Directory | FileKind::Other))
-        {
-            return Err(err(path, what)(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                "something that is no regular file is in the way",
-            )));
-        }
+        refuse_in_the_way(&dir, &name).map_err(err(path, what))?;
         let mut temp = TempFile::new(&dir).map_err(err(path, what))?;
-        io::copy(from, &mut temp).map_err(err(path, what))?;
-        let file = temp.as_file_mut();
-        if let Some((uid, gid)) = owner {
-            rustix::fs::fchown(
-                file.as_fd(),
-                Some(rustix::fs::Uid::from_raw(uid)),
-                Some(rustix::fs::Gid::from_raw(gid)),
-            )
-            .map_err(|e| err(path, what)(e.into()))?;
-        }
-        // After chown, which clears set-user-id bits.
-        file.set_permissions(cap_std::fs::Permissions::from_std(PermissionsExt::from_mode(mode)))
-            .map_err(err(path, what))?;
-        if let Some(FileState::File { mtime, mtime_nsec, xattrs, .. }) = like {
-            for (key, value) in xattrs {
-                let value = hex::decode(value).unwrap_or_default();
-                rustix::fs::fsetxattr(file.as_fd(), key.as_str(), &value, rustix::fs::XattrFlags::empty())
-                    .map_err(|e| err(path, "could not restore an extended attribute of")(e.into()))?;
-            }
-            let time = rustix::fs::Timespec { tv_sec: *mtime, tv_nsec: (*mtime_nsec).into() };
-            rustix::fs::futimens(
-                file.as_fd(),
-                &rustix::fs::Timestamps { last_access: time, last_modification: time },
-            )
-            .map_err(|e| err(path, what)(e.into()))?;
-        }
-        file.flush().map_err(err(path, what))?;
-        file.sync_all().map_err(err(path, what))?;
+        fill(temp.as_file_mut(), path, from, mode, owner, like)?;
         temp.replace(&name).map_err(err(path, what))?;
+        sync_dir(&dir).map_err(err(path, what))
+    }
+
+    /// As [`Root::write_from`], with the name that the file has beside `path` until it is complete. Whoever
+    /// wrote that name down before can clear away what a crash in between left.
+    ///
+    /// # Errors
+    /// As [`Root::write`], and when something has that name already.
+    pub fn write_staged(
+        &self,
+        path: &str,
+        staged: &str,
+        from: &mut dyn Read,
+        mode: u32,
+        owner: Option<(u32, u32)>,
+        like: Option<&FileState>,
+    ) -> Result<(), HostError> {
+        let what = "could not write";
+        let (dir, name) = self.parent(path).map_err(err(path, what))?;
+        refuse_in_the_way(&dir, &name).map_err(err(path, what))?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mut file = rustix::fs::openat(&dir, staged, flags, Mode::from_raw_mode(0o600))
+            .map(|fd| cap_std::fs::File::from_std(fd.into()))
+            .map_err(|e| err(path, what)(e.into()))?;
+        let placed = fill(&mut file, path, from, mode, owner, like)
+            .and_then(|()| dir.rename(staged, &dir, &name).map_err(err(path, what)));
+        if placed.is_err() {
+            let _ = rustix::fs::unlinkat(&dir, staged, AtFlags::empty());
+        }
+        placed?;
+        sync_dir(&dir).map_err(err(path, what))
+    }
+
+    /// Which file system `path` is on, links followed inside the root: a number that is the same for two
+    /// paths on the same one.
+    ///
+    /// # Errors
+    /// When nothing is there.
+    pub fn file_system(&self, path: &str) -> Result<u64, HostError> {
+        let what = "could not look at the file system";
+        let fd = self.open_fd(path, OFlags::PATH).map_err(err(path, what))?;
+        rustix::fs::fstat(&fd).map(|s| s.st_dev).map_err(|e| err(path, what)(e.into()))
+    }
+
+    /// Makes a symbolic link with this owner; nothing may be there.
+    ///
+    /// # Errors
+    /// When something is there or the directory cannot be written.
+    pub fn symlink_owned(&self, target: &str, path: &str, uid: u32, gid: u32) -> Result<(), HostError> {
+        let what = "could not make the link";
+        let (dir, name) = self.parent(path).map_err(err(path, what))?;
+        rustix::fs::symlinkat(target, &dir, name.as_str()).map_err(|e| err(path, what)(e.into()))?;
+        let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+        rustix::fs::chownat(&dir, name.as_str(), Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|e| err(path, what)(e.into()))?;
         sync_dir(&dir).map_err(err(path, what))
     }
 
@@ -575,6 +596,56 @@ impl Root {
         sync_dir(&dir).map_err(err(path, what))?;
         Ok(file)
     }
+}
+
+/// Only a file or a link may be replaced.
+fn refuse_in_the_way(dir: &Dir, name: &str) -> io::Result<()> {
+    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(s) if matches!(meta_of(&s).kind, FileKind::Directory | FileKind::Other) => Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "something that is no regular file is in the way",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Gives a new file its bytes, owner, mode, attributes and times, and syncs it.
+fn fill(
+    file: &mut cap_std::fs::File,
+    path: &str,
+    from: &mut dyn Read,
+    mode: u32,
+    owner: Option<(u32, u32)>,
+    like: Option<&FileState>,
+) -> Result<(), HostError> {
+    let what = "could not write";
+    io::copy(from, file).map_err(err(path, what))?;
+    if let Some((uid, gid)) = owner {
+        rustix::fs::fchown(
+            file.as_fd(),
+            Some(rustix::fs::Uid::from_raw(uid)),
+            Some(rustix::fs::Gid::from_raw(gid)),
+        )
+        .map_err(|e| err(path, what)(e.into()))?;
+    }
+    // After chown, which clears set-user-id bits.
+    file.set_permissions(cap_std::fs::Permissions::from_std(PermissionsExt::from_mode(mode)))
+        .map_err(err(path, what))?;
+    if let Some(FileState::File { mtime, mtime_nsec, xattrs, .. }) = like {
+        for (key, value) in xattrs {
+            let value = hex::decode(value).unwrap_or_default();
+            rustix::fs::fsetxattr(file.as_fd(), key.as_str(), &value, rustix::fs::XattrFlags::empty())
+                .map_err(|e| err(path, "could not restore an extended attribute of")(e.into()))?;
+        }
+        let time = rustix::fs::Timespec { tv_sec: *mtime, tv_nsec: (*mtime_nsec).into() };
+        rustix::fs::futimens(
+            file.as_fd(),
+            &rustix::fs::Timestamps { last_access: time, last_modification: time },
+        )
+        .map_err(|e| err(path, what)(e.into()))?;
+    }
+    file.flush().map_err(err(path, what))?;
+    file.sync_all().map_err(err(path, what))
 }
 
 fn sync_dir(dir: &Dir) -> io::Result<()> {
@@ -669,6 +740,19 @@ mod tests {
         let FileState::File { mode, uid, gid, .. } = before.clone() else { unreachable!() };
         root.write_from("/f", &mut &b"old"[..], mode, Some((uid, gid)), Some(&before)).unwrap();
         assert_eq!(root.state("/f").unwrap(), before);
+    }
+
+    #[test]
+    fn a_staged_write_leaves_only_the_file_and_refuses_a_name_that_is_taken() {
+        let (_dir, root) = root();
+        root.create_dirs("/d", 0o755).unwrap();
+        root.write_staged("/d/f", ".f.new", &mut &b"one"[..], 0o640, None, None).unwrap();
+        assert_eq!(root.list("/d").unwrap().len(), 1);
+        assert_eq!(root.metadata("/d/f").unwrap().mode, 0o640);
+        root.write("/d/.f.new", b"somebody's", 0o644, None).unwrap();
+        assert!(root.write_staged("/d/f", ".f.new", &mut &b"two"[..], 0o640, None, None).is_err());
+        assert_eq!(root.read("/d/f").unwrap(), b"one");
+        assert_eq!(root.read("/d/.f.new").unwrap(), b"somebody's");
     }
 
     #[test]

@@ -268,7 +268,8 @@ pub fn find(root: &Root) -> Vec<FoundSource> {
     for entry in root.list("/usr/src").unwrap_or_default() {
         let dir = format!("/usr/src/{}", entry.name);
         let name = entry.name.to_ascii_lowercase();
-        if entry.kind != FileKind::Directory || !["vmware", "vmmon", "vmnet"].iter().any(|w| name.contains(w)) {
+        if entry.kind != FileKind::Directory || !["vmware", "vmmon", "vmnet"].iter().any(|w| name.contains(w))
+        {
             continue;
         }
         let mut modules = holds(&dir);

@@ -95,7 +95,9 @@ impl Catalogue {
     ///
     /// # Errors
     /// When one is wrong, or their order cannot be met.
-    pub fn from_texts<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, CatalogueError> {
+    pub fn from_texts<'a>(
+        files: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, CatalogueError> {
         let mut all = files
             .into_iter()
             .map(|(name, text)| Adaptation::parse(name, text).map(|a| (a.id.clone(), a)))
@@ -223,7 +225,12 @@ mod tests {
     fn the_adaptations_in_the_program_are_all_good() {
         let catalogue = Catalogue::embedded().unwrap();
         assert!(catalogue.adaptations().len() > 10);
-        assert!(catalogue.adaptations().iter().all(|a| a.text.starts_with("# SPDX-License-Identifier: GPL-2.0-or-later")));
+        assert!(
+            catalogue
+                .adaptations()
+                .iter()
+                .all(|a| a.text.starts_with("# SPDX-License-Identifier: GPL-2.0-or-later"))
+        );
     }
 
     #[test]
@@ -249,7 +256,9 @@ mod tests {
         let (dir, root, me) = machine();
         let e = Catalogue::load(&root, &[me + 1]).unwrap_err();
         assert!(matches!(e, CatalogueError::NotTrusted { .. }), "{e}");
-        for path in ["etc/hostwright/adaptations.d/local.toml", "etc/hostwright/adaptations.d", "etc/hostwright"] {
+        for path in
+            ["etc/hostwright/adaptations.d/local.toml", "etc/hostwright/adaptations.d", "etc/hostwright"]
+        {
             let path = dir.path().join(path);
             let old = std::fs::metadata(&path).unwrap().permissions();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(old.mode() | 0o020)).unwrap();
@@ -258,7 +267,8 @@ mod tests {
             std::fs::set_permissions(&path, old).unwrap();
         }
         Catalogue::load(&root, &[me]).unwrap();
-        std::os::unix::fs::symlink("/dev/null", dir.path().join("etc/hostwright/adaptations.d/x.toml")).unwrap();
+        std::os::unix::fs::symlink("/dev/null", dir.path().join("etc/hostwright/adaptations.d/x.toml"))
+            .unwrap();
         assert!(matches!(Catalogue::load(&root, &[me]), Err(CatalogueError::NotTrusted { .. })));
     }
 

@@ -70,12 +70,13 @@ fn pattern(text: &str) -> Option<Regex> {
 
 /// `file:line:column: severity: message` of gcc, clang and ld.
 static COMPILER: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    pattern(r"^(?P<file>[^\s:][^:]*):(?P<line>\d+):(?:(?P<col>\d+):)? (?P<sev>fatal error|error|warning|note|Error|Warning): (?P<msg>.+)$")
+    pattern(
+        r"^(?P<file>[^\s:][^:]*):(?P<line>\d+):(?:(?P<col>\d+):)? (?P<sev>fatal error|error|warning|note|Error|Warning): (?P<msg>.+)$",
+    )
 });
 /// `object: severity: objtool: message`.
-static OBJTOOL: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    pattern(r"^(?P<file>[^\s:]+\.k?o): (?P<sev>warning|error): objtool: (?P<msg>.+)$")
-});
+static OBJTOOL: LazyLock<Option<Regex>> =
+    LazyLock::new(|| pattern(r"^(?P<file>[^\s:]+\.k?o): (?P<sev>warning|error): objtool: (?P<msg>.+)$"));
 /// `SEVERITY: modpost: message`; before 5.10 without the tool's name.
 static MODPOST: LazyLock<Option<Regex>> =
     LazyLock::new(|| pattern(r"^(?P<sev>ERROR|WARNING|FATAL): (?:modpost: )?(?P<msg>.+)$"));
@@ -83,7 +84,9 @@ static MODPOST: LazyLock<Option<Regex>> =
 static MAKE: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"^make(?:\[\d+\])?: \*\*\* (?P<msg>.+)$"));
 /// A tool that could not even begin: `gcc: error: …`, `/bin/sh: 1: gcc-12: not found`.
 static TOOL: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    pattern(r"^(?:(?P<tool>[\w./+-]*(?:gcc|clang|cc1|ld|ld\.lld|as|collect2)[\w.+-]*): (?:fatal )?error: (?P<msg>.+)|/bin/(?:ba)?sh: (?P<sh>.+(?:not found|No such file or directory|Permission denied)))$")
+    pattern(
+        r"^(?:(?P<tool>[\w./+-]*(?:gcc|clang|cc1|ld|ld\.lld|as|collect2)[\w.+-]*): (?:fatal )?error: (?P<msg>.+)|/bin/(?:ba)?sh: (?P<sh>.+(?:not found|No such file or directory|Permission denied)))$",
+    )
 });
 
 /// One line of build output, when it is a diagnostic.
@@ -145,7 +148,8 @@ pub fn parse_output(output: &str) -> Vec<Diagnostic> {
 
 /// Whether this is make reporting that a command failed, whose own message came before.
 fn is_echo(d: &Diagnostic) -> bool {
-    d.message.starts_with("make: ") && (d.message.contains("] Error ") || d.message.contains("Waiting for unfinished"))
+    d.message.starts_with("make: ")
+        && (d.message.contains("] Error ") || d.message.contains("Waiting for unfinished"))
 }
 
 /// The first real error: of a compiler or another tool if there is one, of make otherwise.
@@ -184,7 +188,8 @@ fn mentioned(message: &str) -> BTreeSet<String> {
 
 /// Words that are everywhere and hint at nothing.
 const COMMON: [&str; 12] = [
-    "struct", "const", "void", "unsigned", "static", "return", "char", "long", "function", "include", "linux", "module",
+    "struct", "const", "void", "unsigned", "static", "return", "char", "long", "function", "include",
+    "linux", "module",
 ];
 
 /// The adaptation that has most to do with an error: by its symptoms first, then by the identifiers that
@@ -266,7 +271,12 @@ mod tests {
             assert_eq!((d.severity, d.file.as_deref(), d.line), (*severity, *file, *number), "{line}");
             assert!(d.message.contains(says), "{d}");
         }
-        for line in ["  CC [M]  /b/vmmon-only/linux/driver.o", "make: Entering directory '/usr/src/x'", "In file included from a.c:3:", ""] {
+        for line in [
+            "  CC [M]  /b/vmmon-only/linux/driver.o",
+            "make: Entering directory '/usr/src/x'",
+            "In file included from a.c:3:",
+            "",
+        ] {
             assert_eq!(parse_line(line), None, "{line}");
         }
     }
@@ -287,12 +297,24 @@ mod tests {
         let catalogue = Catalogue::embedded().unwrap();
         let near = |line: &str| nearest(&catalogue, &parse_line(line).unwrap()).map(|n| n.adaptation);
         let cases = [
-            ("a.c:1:1: error: implicit declaration of function 'del_timer_sync'; did you mean 'dev_mc_sync'?", "timer-delete-sync"),
-            ("a.h:1:1: error: 'dev_base_lock' undeclared (first use in this function); did you mean 'device_lock'?", "dev-base-lock"),
+            (
+                "a.c:1:1: error: implicit declaration of function 'del_timer_sync'; did you mean 'dev_mc_sync'?",
+                "timer-delete-sync",
+            ),
+            (
+                "a.h:1:1: error: 'dev_base_lock' undeclared (first use in this function); did you mean 'device_lock'?",
+                "dev-base-lock",
+            ),
             ("a.c:1:1: fatal error: driver-config.h: No such file or directory", "extra-cflags"),
-            ("a.h:1:1: error: implicit declaration of function ‘pud_large’; did you mean ‘pud_page’?", "page-table-walk"),
+            (
+                "a.h:1:1: error: implicit declaration of function ‘pud_large’; did you mean ‘pud_page’?",
+                "page-table-walk",
+            ),
             ("ERROR: modpost: \"csum_partial_copy_nocheck\" [/b/vmnet.ko] undefined!", "csum-copy-to-user"),
-            ("vmnet.o: error: objtool: init_module(): Magic init_module() function name is deprecated, use module_init(fn) instead", "module-init"),
+            (
+                "vmnet.o: error: objtool: init_module(): Magic init_module() function name is deprecated, use module_init(fn) instead",
+                "module-init",
+            ),
         ];
         for (line, id) in cases {
             assert_eq!(near(line).as_deref(), Some(id), "{line}");

@@ -48,7 +48,11 @@ impl Expr {
         let mut parser = Parser { chars: text.chars().collect(), at: 0 };
         let result = parser.or(0).and_then(|expr| {
             parser.space();
-            if parser.at == parser.chars.len() { Ok(expr) } else { Err("`&&`, `||` or the end is expected".into()) }
+            if parser.at == parser.chars.len() {
+                Ok(expr)
+            } else {
+                Err("`&&`, `||` or the end is expected".into())
+            }
         });
         result.map_err(|why| ExprError { text: text.to_owned(), at: parser.at + 1, why })
     }
@@ -209,7 +213,10 @@ mod tests {
     fn a_name_that_nobody_knows_is_an_error() {
         let e = Expr::parse("known && other").unwrap();
         assert_eq!(e.names(), BTreeSet::from(["known", "other"]));
-        assert_eq!(e.eval(&|n| if n == "known" { Ok(true) } else { Err(n.to_owned()) }), Err("other".to_owned()));
+        assert_eq!(
+            e.eval(&|n| if n == "known" { Ok(true) } else { Err(n.to_owned()) }),
+            Err("other".to_owned())
+        );
     }
 
     fn any_expr() -> impl Strategy<Value = Expr> {

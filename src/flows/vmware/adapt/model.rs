@@ -379,10 +379,13 @@ impl Probe {
 
 impl Apply {
     fn check(raw: RawApply, probes: &[Probe]) -> Result<Self, String> {
-        let when = Expr::parse(raw.when.as_deref().unwrap_or("true")).map_err(|e: ExprError| e.to_string())?;
+        let when =
+            Expr::parse(raw.when.as_deref().unwrap_or("true")).map_err(|e: ExprError| e.to_string())?;
         for name in when.names() {
             if !BUILT_IN.contains(&name) && !probes.iter().any(|p| p.name == name) {
-                return Err(format!("`{name}` in its condition is neither a probe of this file nor built in"));
+                return Err(format!(
+                    "`{name}` in its condition is neither a probe of this file nor built in"
+                ));
             }
         }
         if raw.reason.trim().is_empty() {
@@ -395,7 +398,9 @@ impl Apply {
                 is_word(name, "_-") && !name.starts_with('-') && !value.chars().any(char::is_control)
             });
             if !ok || var.starts_with("KCFLAGS") {
-                return Err(format!("`{var}` in `make` is no NAME=value (for compiler flags there is `cflags`)"));
+                return Err(format!(
+                    "`{var}` in `make` is no NAME=value (for compiler flags there is `cflags`)"
+                ));
             }
             variables(var)?;
         }
@@ -447,7 +452,9 @@ impl Edit {
                 EditAction::Append(block(&text))
             }
             _ => {
-                return fail("either `find` and `replace`, or `regex` and `replace`, or `append` alone is needed");
+                return fail(
+                    "either `find` and `replace`, or `regex` and `replace`, or `append` alone is needed",
+                );
             }
         };
         let (needed, fixed) = (optional(raw.needed.as_ref())?, optional(raw.fixed.as_ref())?);
@@ -574,7 +581,9 @@ compat = '#define old new'
         assert!(edit("find = 'x'").contains("either"));
         assert!(edit("append = 'x'").contains("again and again"));
         assert!(edit("regex = 'x*'\nreplace = ''").contains("empty text"));
-        assert!(why(&format!("{GOOD}[[apply.edit]]\nfile = '../a.c'\nfind='x'\nreplace=''")).contains("../a.c"));
+        assert!(
+            why(&format!("{GOOD}[[apply.edit]]\nfile = '../a.c'\nfind='x'\nreplace=''")).contains("../a.c")
+        );
     }
 
     #[test]

@@ -116,7 +116,8 @@ impl ProbeDir {
                 }
             }
         }
-        files.insert(format!("{CONTROL_YES}.c"), b"#include <linux/module.h>\nint hostwright_yes;\n".to_vec());
+        files
+            .insert(format!("{CONTROL_YES}.c"), b"#include <linux/module.h>\nint hostwright_yes;\n".to_vec());
         files.insert(format!("{CONTROL_NO}.c"), b"#error this must not compile\n".to_vec());
         files.insert(
             format!("{CONTROL_CALL}.c"),
@@ -125,7 +126,9 @@ impl ProbeDir {
         let mut kbuild = format!(
             "EXTRA_CFLAGS := -DHOSTWRIGHT_EXTRA_CFLAGS\nccflags-y := {FLAGS}\nobj-m := probes.o\nprobes-y :="
         );
-        for object in [CONTROL_NO, CONTROL_YES, CONTROL_CALL].into_iter().chain(objects.keys().map(String::as_str)) {
+        for object in
+            [CONTROL_NO, CONTROL_YES, CONTROL_CALL].into_iter().chain(objects.keys().map(String::as_str))
+        {
             kbuild.push_str(&format!(" \\\n\t{object}.o"));
         }
         kbuild.push('\n');
@@ -152,7 +155,8 @@ impl ProbeDir {
     /// tree and `dir` the folder with [`ProbeDir::files`], both as seen by make. Its exit status is
     /// never 0, because a control must fail.
     pub fn make_args(build_dir: &str, dir: &str, jobs: usize, compiler: &Compiler) -> Vec<String> {
-        let mut args = vec!["-k".into(), format!("-j{jobs}"), "-C".into(), build_dir.into(), format!("M={dir}")];
+        let mut args =
+            vec!["-k".into(), format!("-j{jobs}"), "-C".into(), build_dir.into(), format!("M={dir}")];
         if compiler.llvm {
             args.push("LLVM=1".into());
         }
@@ -193,7 +197,9 @@ impl ProbeDir {
 
 /// The first error that is not one of the failures asked for.
 fn broken_by(output: &str) -> Option<Diagnostic> {
-    let asked = |d: &Diagnostic| d.message.contains("this must not compile") || d.message.contains("no_such_function");
+    let asked = |d: &Diagnostic| {
+        d.message.contains("this must not compile") || d.message.contains("no_such_function")
+    };
     let all: Vec<Diagnostic> = parse_output(output).into_iter().filter(|d| !asked(d)).collect();
     first_error(&all).cloned()
 }
@@ -212,7 +218,10 @@ fn refused_by_compiler(object: &str, output: &str) -> Result<(), String> {
     // The compiler names the text in every refusal, be it in "In file included from".
     let mut named = false;
     for line in output.lines().filter(|l| l.contains(&source)) {
-        if ["internal compiler error", "Killed", "No space left", "Cannot allocate"].iter().any(|w| line.contains(w)) {
+        if ["internal compiler error", "Killed", "No space left", "Cannot allocate"]
+            .iter()
+            .any(|w| line.contains(w))
+        {
             return Err(line.trim().to_owned());
         }
         named = true;
@@ -301,7 +310,10 @@ mod tests {
         assert_eq!(dir.objects.len(), 2);
         assert_eq!(dir.objects[&object_of(&dir, "a.x")], ["a.x", "b.same"]);
         let kbuild = String::from_utf8_lossy(&dir.files["Kbuild"]).into_owned();
-        assert!(kbuild.contains(&format!("CFLAGS_{}.o := -march=haswell", object_of(&dir, "a.y"))), "{kbuild}");
+        assert!(
+            kbuild.contains(&format!("CFLAGS_{}.o := -march=haswell", object_of(&dir, "a.y"))),
+            "{kbuild}"
+        );
     }
 
     #[test]
@@ -323,7 +335,10 @@ mod tests {
 
         let output = "/p/control_no.c:1:2: error: #error this must not compile\n/p/control_yes.c:1:10: fatal error: linux/module.h: No such file or directory\n";
         let e = dir.outcomes(&BTreeSet::new(), output).unwrap_err();
-        assert!(matches!(&e, ProbeError::Broken { first: Some(d) } if d.message.contains("linux/module.h")), "{e}");
+        assert!(
+            matches!(&e, ProbeError::Broken { first: Some(d) } if d.message.contains("linux/module.h")),
+            "{e}"
+        );
     }
 
     #[test]
@@ -361,7 +376,10 @@ mod tests {
         };
         let tab = "0xa916b694\tfoo\tvmlinux\tEXPORT_SYMBOL_GPL\t\n";
         assert_eq!(read("CONFIG_FOO=y\n", tab), (true, true));
-        assert_eq!(read("# CONFIG_FOO is not set\nCONFIG_FOOBAR=y\n", "0x0\tfoobar\tvmlinux\tEXPORT_SYMBOL\t\n"), (false, false));
+        assert_eq!(
+            read("# CONFIG_FOO is not set\nCONFIG_FOOBAR=y\n", "0x0\tfoobar\tvmlinux\tEXPORT_SYMBOL\t\n"),
+            (false, false)
+        );
         assert_eq!(read("CONFIG_FOO=m", "0x0\tfoo\tvmlinux\tEXPORT_SYMBOL_GPL\tmodule:kvm\n"), (true, false));
     }
 

@@ -46,7 +46,8 @@ impl Options {
     }
 
     fn word(&self, word: &str, module: &str) -> Option<bool> {
-        let cpu = |has: fn(&CpuFacts) -> bool| self.mode == Mode::Optimized && self.cpu.as_ref().is_some_and(has);
+        let cpu =
+            |has: fn(&CpuFacts) -> bool| self.mode == Mode::Optimized && self.cpu.as_ref().is_some_and(has);
         Some(match word {
             "optimized" => self.mode == Mode::Optimized,
             "clang" => self.llvm,
@@ -70,11 +71,40 @@ fn in_string(text: &str) -> String {
 /// instructions (BMI, MOVBE). Not here: names with APX, whose registers the kernel does not save.
 fn is_safe_march(march: &str) -> bool {
     const NAMES: [&str; 34] = [
-        "x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4", "core2", "nehalem", "westmere", "sandybridge",
-        "ivybridge", "haswell", "broadwell", "skylake", "skylake-avx512", "cascadelake", "cooperlake",
-        "cannonlake", "icelake-client", "icelake-server", "tigerlake", "rocketlake", "alderlake", "raptorlake",
-        "sapphirerapids", "silvermont", "goldmont", "goldmont-plus", "tremont", "gracemont", "znver1", "znver2",
-        "znver3", "znver4", "znver5", "bdver4",
+        "x86-64",
+        "x86-64-v2",
+        "x86-64-v3",
+        "x86-64-v4",
+        "core2",
+        "nehalem",
+        "westmere",
+        "sandybridge",
+        "ivybridge",
+        "haswell",
+        "broadwell",
+        "skylake",
+        "skylake-avx512",
+        "cascadelake",
+        "cooperlake",
+        "cannonlake",
+        "icelake-client",
+        "icelake-server",
+        "tigerlake",
+        "rocketlake",
+        "alderlake",
+        "raptorlake",
+        "sapphirerapids",
+        "silvermont",
+        "goldmont",
+        "goldmont-plus",
+        "tremont",
+        "gracemont",
+        "znver1",
+        "znver2",
+        "znver3",
+        "znver4",
+        "znver5",
+        "bdver4",
     ];
     NAMES.contains(&march)
 }
@@ -220,7 +250,9 @@ pub enum ResolveError {
         probe: String,
     },
     /// Two adaptations want different values of one variable.
-    #[error("the adaptations {first} and {second} want different values of the make variable {name}; remove one of them")]
+    #[error(
+        "the adaptations {first} and {second} want different values of the make variable {name}; remove one of them"
+    )]
     Conflict {
         /// One.
         first: String,
@@ -261,7 +293,11 @@ impl Texts {
 /// Texts that a build reads; READMEs and the like are not looked at.
 fn is_code(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
-    name.ends_with(".c") || name.ends_with(".h") || name.ends_with(".S") || name.starts_with("Makefile") || name == "Kbuild"
+    name.ends_with(".c")
+        || name.ends_with(".h")
+        || name.ends_with(".S")
+        || name.starts_with("Makefile")
+        || name == "Kbuild"
 }
 
 /// How one apply ended.
@@ -349,7 +385,8 @@ pub fn resolve(
     if !compat_header.is_empty() {
         cflags.insert(0, format!("-include $(M)/{COMPAT_HEADER}"));
     }
-    let mut make_vars: Vec<String> = make.into_iter().map(|(name, (value, _))| format!("{name}={value}")).collect();
+    let mut make_vars: Vec<String> =
+        make.into_iter().map(|(name, (value, _))| format!("{name}={value}")).collect();
     if !cflags.is_empty() {
         // After the kernel's own flags, before those of the module's makefile.
         make_vars.push(format!("KCFLAGS={}", cflags.join(" ")));
@@ -418,7 +455,8 @@ impl Resolver<'_> {
         if let Some(value) = self.options.word(name, &self.tree.module) {
             return Ok(value);
         }
-        let no_answer = || ResolveError::NoAnswer { adaptation: adaptation.id.clone(), probe: name.to_owned() };
+        let no_answer =
+            || ResolveError::NoAnswer { adaptation: adaptation.id.clone(), probe: name.to_owned() };
         let probe = adaptation.probes.iter().find(|p| p.name == name).ok_or_else(no_answer)?;
         match &probe.kind {
             ProbeKind::Source { regex, file } => {
@@ -545,7 +583,8 @@ impl Resolver<'_> {
         };
         // From the end to the beginning, so that earlier places stay where they are.
         for (at, before, after) in places.into_iter().rev() {
-            let edit = TextEdit { adaptation: adaptation.id.clone(), file: path.to_owned(), at, before, after };
+            let edit =
+                TextEdit { adaptation: adaptation.id.clone(), file: path.to_owned(), at, before, after };
             edit.apply_to(&mut text)?;
             self.edits.push(edit);
         }
