@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::engine::edit;
-use crate::engine::steps::SourceRef;
+use crate::engine::steps::{Mode, SourceRef};
+use crate::flows::vmware::facts::CpuFacts;
 use proptest::prelude::*;
 
 const HEAD: &str =
