@@ -54,8 +54,8 @@ pub fn choices(json: &str) -> Result<Value, Error> {
         return Err(bad(what, remedy));
     }
     // serde_json itself stops at 128 levels, so that neither the parser nor `depth` can run out of stack.
-    let value: Value =
-        serde_json::from_str(json).map_err(|e| bad(format!("the choices are no JSON document ({e})"), remedy))?;
+    let value: Value = serde_json::from_str(json)
+        .map_err(|e| bad(format!("the choices are no JSON document ({e})"), remedy))?;
     if !value.is_object() {
         return Err(bad("the choices are no JSON object", remedy));
     }
@@ -116,8 +116,9 @@ pub fn inputs<F: AsFd>(files: &HashMap<String, F>) -> Result<Inputs, Error> {
     let mut inputs = Inputs::default();
     let mut left = MAX_SOURCES;
     let read = |name: &str, fd: &F, limit| {
-        read_sealed(fd, limit)
-            .map_err(|e| bad(format!("the file {name} is not accepted: {e}"), "hand it over sealed and whole"))
+        read_sealed(fd, limit).map_err(|e| {
+            bad(format!("the file {name} is not accepted: {e}"), "hand it over sealed and whole")
+        })
     };
     for (name, fd) in files {
         let Some(sha256) = name.strip_prefix(SOURCE_PREFIX) else {
@@ -210,7 +211,10 @@ mod tests {
         let many: HashMap<_, _> = (0..9).map(|i| (format!("source:{i:064}"), ())).collect();
         assert!(reason(names(&many)).contains("9 files"));
         for name in ["", "source:", "source:xyz", "mok-password2", "/etc/passwd"] {
-            assert!(reason(names(&HashMap::from([(name.to_owned(), ())]))).contains("no file is called"), "{name}");
+            assert!(
+                reason(names(&HashMap::from([(name.to_owned(), ())]))).contains("no file is called"),
+                "{name}"
+            );
         }
     }
 

@@ -26,8 +26,9 @@ impl Caller {
     /// # Errors
     /// When the message has no sender, or the bus does not know it (any more).
     pub(super) async fn of(connection: &Connection, header: &Header<'_>) -> Result<Self, Error> {
-        let sender =
-            header.sender().ok_or_else(|| Error::BadArgument("the call has no sender; call over the system bus".to_owned()))?;
+        let sender = header.sender().ok_or_else(|| {
+            Error::BadArgument("the call has no sender; call over the system bus".to_owned())
+        })?;
         let bus = fdo::DBusProxy::new(connection).await?;
         let uid = bus
             .get_connection_unix_user(BusName::from(sender.clone()))

@@ -242,7 +242,11 @@ pub(super) fn work(
 /// Why a run was not begun, for the caller.
 pub(super) fn run_error(error: RunError) -> Error {
     let refused = |code: &str, error: &RunError| {
-        Error::Refused(engine::plan::Refusal { code: code.to_owned(), reason: error.to_string(), remedy: None })
+        Error::Refused(engine::plan::Refusal {
+            code: code.to_owned(),
+            reason: error.to_string(),
+            remedy: None,
+        })
     };
     match &error {
         RunError::Lock(LockError::Held { .. }) => Error::Busy(error.to_string()),

@@ -23,7 +23,9 @@ impl Default for Options {
 
 /// A command line that is not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}. Usage: hostwright-helper [--root DIR] [--idle-exit SECONDS] [--verbose]; it is started by the system bus")]
+#[error(
+    "{0}. Usage: hostwright-helper [--root DIR] [--idle-exit SECONDS] [--verbose]; it is started by the system bus"
+)]
 pub struct OptionsError(String);
 
 impl Options {
@@ -40,9 +42,9 @@ impl Options {
                 "--root" => options.root = Some(PathBuf::from(value()?)),
                 "--idle-exit" => {
                     let text = value()?;
-                    let seconds: f64 = text
-                        .parse()
-                        .map_err(|_| OptionsError(format!("--idle-exit needs a number of seconds, not {text}")))?;
+                    let seconds: f64 = text.parse().map_err(|_| {
+                        OptionsError(format!("--idle-exit needs a number of seconds, not {text}"))
+                    })?;
                     options.idle_exit = Duration::try_from_secs_f64(seconds)
                         .map_err(|_| OptionsError(format!("--idle-exit cannot be {text}")))?;
                 }
@@ -66,7 +68,8 @@ mod tests {
     fn each_option_is_understood() {
         assert_eq!(parse(&[]).unwrap(), Options::default());
         let options = parse(&["--root", "/x", "--idle-exit", "0.5", "--verbose"]).unwrap();
-        let expected = Options { root: Some("/x".into()), idle_exit: Duration::from_millis(500), verbose: true };
+        let expected =
+            Options { root: Some("/x".into()), idle_exit: Duration::from_millis(500), verbose: true };
         assert_eq!(options, expected);
     }
 

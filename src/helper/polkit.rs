@@ -61,10 +61,15 @@ fn could_not_ask(error: &zbus::Error, action: &str) -> String {
         zbus::Error::MethodError(name, text, _) => {
             let text = text.as_deref().unwrap_or_default();
             let name = name.as_str();
-            if name.ends_with("ServiceUnknown") || name.ends_with("NameHasNoOwner") || name.contains(".Spawn.") {
+            if name.ends_with("ServiceUnknown")
+                || name.ends_with("NameHasNoOwner")
+                || name.contains(".Spawn.")
+            {
                 "polkit is not there, and without it nobody is let in. Install and start it (package `polkitd` or `polkit`), then try again".to_owned()
             } else if text.contains("not registered") {
-                format!("polkit does not know the action {action}. Is org.hostwright.policy installed in /usr/share/polkit-1/actions?")
+                format!(
+                    "polkit does not know the action {action}. Is org.hostwright.policy installed in /usr/share/polkit-1/actions?"
+                )
             } else {
                 format!("polkit did not answer ({name}: {text}). `journalctl -u polkit` may say more")
             }
@@ -79,7 +84,8 @@ const NAMED: [(&str, &str); 2] = [("kernels", "this machine's kernels"), ("run",
 /// Details for the prompt: what may go into a sentence. Keys of polkit's own and long or many-lined texts
 /// are left out or cut, so that nothing in a plan can dress up the question. Pure.
 pub fn details(from: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let plain = |k: &str| !k.is_empty() && k.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b == b'-');
+    let plain =
+        |k: &str| !k.is_empty() && k.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b == b'-');
     let named = NAMED.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     let given = from.iter().filter(|(key, _)| plain(key)).map(|(key, value)| {
         let line: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
@@ -147,7 +153,8 @@ async fn ask(
         subject_details: HashMap::from([("name".to_owned(), name)]),
     };
     let about: HashMap<&str, &str> = about.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-    let flags = if interactive { CheckAuthorizationFlags::AllowUserInteraction.into() } else { Default::default() };
+    let flags =
+        if interactive { CheckAuthorizationFlags::AllowUserInteraction.into() } else { Default::default() };
 
     enum End {
         Answer(zbus::Result<AuthorizationResult>),

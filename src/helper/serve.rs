@@ -24,7 +24,9 @@ pub enum HelperError {
     #[error(transparent)]
     Host(#[from] HostError),
     /// The bus cannot be reached, or does not let us have the name.
-    #[error("the system bus: {0}. The helper is started by the bus itself, as root; is {NAME}.conf installed in /usr/share/dbus-1/system.d?")]
+    #[error(
+        "the system bus: {0}. The helper is started by the bus itself, as root; is {NAME}.conf installed in /usr/share/dbus-1/system.d?"
+    )]
     Bus(#[from] zbus::Error),
     /// Signals cannot be received.
     #[error("signals cannot be received: {0}")]

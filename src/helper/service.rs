@@ -83,11 +83,7 @@ impl Shared {
     }
 
     /// Plans on a thread of its own. A caller that goes away cancels it.
-    async fn plan(
-        self: &Arc<Self>,
-        call: &Call<'_>,
-        request: &Arc<Request>,
-    ) -> Result<Plan, Error> {
+    async fn plan(self: &Arc<Self>, call: &Call<'_>, request: &Arc<Request>) -> Result<Plan, Error> {
         let (shared, request, cancel) = (self.clone(), request.clone(), Cancel::new());
         let (wish, piece) = (cancel.clone(), call.piece.clone());
         let plan = work::in_thread("plan", move || {
@@ -109,7 +105,12 @@ impl Shared {
     }
 
     /// Begins a run; back when it is on record.
-    async fn start(self: &Arc<Self>, call: Call<'_>, task: Task, why: &str) -> Result<OwnedObjectPath, Error> {
+    async fn start(
+        self: &Arc<Self>,
+        call: Call<'_>,
+        task: Task,
+        why: &str,
+    ) -> Result<OwnedObjectPath, Error> {
         let owner = call.caller.owner().await?;
         let live = Arc::new(Live::new(owner.clone(), &task));
         {
@@ -169,7 +170,11 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    async fn may(&self, permissions: &BTreeSet<Permission>, about: &BTreeMap<String, String>) -> Result<(), Error> {
+    async fn may(
+        &self,
+        permissions: &BTreeSet<Permission>,
+        about: &BTreeMap<String, String>,
+    ) -> Result<(), Error> {
         authorize(self.connection, &self.caller, permissions, about).await
     }
 
@@ -201,13 +206,16 @@ fn needed(plan: &Plan) -> Result<BTreeSet<Permission>, Error> {
     let mut permissions = plan.permissions.clone();
     permissions.extend(plan.steps.iter().flat_map(engine::Step::permissions));
     if permissions.is_empty() && !plan.is_empty() {
-        return Err(Error::Failed("the plan names no permission, so that nobody can grant it; please report this".to_owned()));
+        return Err(Error::Failed(
+            "the plan names no permission, so that nobody can grant it; please report this".to_owned(),
+        ));
     }
     Ok(permissions)
 }
 
 fn document(value: &impl serde::Serialize) -> Result<String, Error> {
-    serde_json::to_string(value).map_err(|e| Error::Failed(format!("the answer could not be written ({e}); please report this")))
+    serde_json::to_string(value)
+        .map_err(|e| Error::Failed(format!("the answer could not be written ({e}); please report this")))
 }
 
 /// The object on the bus.
@@ -311,7 +319,8 @@ impl Service {
         let call = self.call(connection, &header).await?;
         call.may_inspect().await?;
         let shared = self.0.clone();
-        let preview = work::in_thread("undo-preview", move || engine::undo_preview(&shared.host, number)).await?;
+        let preview =
+            work::in_thread("undo-preview", move || engine::undo_preview(&shared.host, number)).await?;
         document(&preview.map_err(run_error)?)
     }
 

@@ -90,7 +90,8 @@ impl Work {
         let own = state.per_user.get(&uid).copied().unwrap_or(0);
         if state.in_progress >= IN_ALL || (uid != 0 && own >= PER_USER) {
             return Err(Error::Busy(
-                "too many calls are in progress at once; wait for one of them to end and call again".to_owned(),
+                "too many calls are in progress at once; wait for one of them to end and call again"
+                    .to_owned(),
             ));
         }
         state.in_progress += 1;
@@ -168,7 +169,9 @@ pub(super) async fn in_thread<T: Send + 'static>(
         .spawn(move || {
             let _ = sender.try_send(work());
         })
-        .map_err(|e| Error::Failed(format!("no thread could be made ({e}); try again when the machine has less to do")))?;
+        .map_err(|e| {
+            Error::Failed(format!("no thread could be made ({e}); try again when the machine has less to do"))
+        })?;
     receiver.recv().await.map_err(|_| {
         Error::Failed("an error inside the helper ended the work; `journalctl -u hostwright-helper` says more, please report it".to_owned())
     })
