@@ -70,11 +70,8 @@ impl Practice {
     /// Runs and expects an exit status; returns both streams.
     fn expect(&self, status: i32, args: &[&str]) -> String {
         let output = self.hostwright(args);
-        let text = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let text =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(status), "hostwright {}:\n{text}", args.join(" "));
         text
     }
@@ -89,7 +86,9 @@ impl Practice {
             for entry in std::fs::read_dir(dir).unwrap() {
                 let path = entry.unwrap().path();
                 let name = path.strip_prefix(root).unwrap().display().to_string();
-                if ["var/lib/hostwright", "var/cache/hostwright", "run/hostwright", "usr/src"].contains(&name.as_str()) {
+                if ["var/lib/hostwright", "var/cache/hostwright", "run/hostwright", "usr/src"]
+                    .contains(&name.as_str())
+                {
                     continue;
                 }
                 let meta = path.symlink_metadata().unwrap();
@@ -133,7 +132,10 @@ fn the_modules_are_built_installed_verified_and_taken_back_byte_for_byte() {
     for module in ["vmmon", "vmnet"] {
         let file = practice.modules().join(format!("updates/dkms/{module}.ko"));
         assert!(modinfo(&file, "vermagic").starts_with(&format!("{} ", practice.release)), "{applied}");
-        assert!(!modinfo(&file, "hostwright_record").is_empty(), "{module} does not say what it was built from");
+        assert!(
+            !modinfo(&file, "hostwright_record").is_empty(),
+            "{module} does not say what it was built from"
+        );
     }
     let dep = std::fs::read_to_string(practice.modules().join("modules.dep")).unwrap();
     assert!(dep.contains("updates/dkms/vmmon.ko:") && dep.contains("updates/dkms/vmnet.ko:"));
@@ -178,7 +180,12 @@ fn sources_that_do_not_compile_change_nothing_and_name_the_error() {
     let practice = Practice::new();
     let work = tempfile::tempdir().unwrap();
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/practice");
-    sh(&format!("cp -r {}/vmmon-only {}/vmnet-only {}", from.display(), from.display(), work.path().display()));
+    sh(&format!(
+        "cp -r {}/vmmon-only {}/vmnet-only {}",
+        from.display(),
+        from.display(),
+        work.path().display()
+    ));
     let driver = work.path().join("vmmon-only/linux/driver.c");
     let text = std::fs::read_to_string(&driver).unwrap();
     std::fs::write(&driver, format!("{text}\nint broken(void) {{ return no_such_name_here; }}\n")).unwrap();
