@@ -6,13 +6,16 @@ use super::facts::{KernelFacts, KeyFacts, SourceFacts, VmwareFacts};
 use super::{FLOW, MODULES};
 use crate::detect::CompilerFit;
 use crate::detect::signing::{OWN_CERTIFICATE, OWN_KEY};
+use crate::engine::Step;
+use crate::engine::Step;
 use crate::engine::edit::TextEdit;
 use crate::engine::plan::{Note, PLAN_VERSION, Permission, Plan, Refusal, Warning};
 use crate::engine::steps::{
     BuildModules, Compiler, CreateSigningKey, Depmod, EnrollKey, InstallModule, LoadModules, Mode,
-    ModuleBuild, RebuildInitramfs, RemoveFile, SignWith, UnloadModules, WriteFile,
+    ModuleBuild, RebuildInitramfs, RemoveFile, RestartServices, SignWith, StopServices, UnloadModules,
+    WriteFile,
 };
-use crate::engine::{Step, steps::RestartServices};
+use crate::engine::steps::{RestartServices, StopServices};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -495,6 +498,10 @@ fn loading(choices: &Choices, facts: &VmwareFacts, changed: &[&KernelFacts], sig
         .map(|m| (*m).to_owned())
         .collect();
     if !to_unload.is_empty() {
+        // They hold vmnet open; the last step starts just those again that were active.
+        if !facts.services.is_empty() {
+            steps.push(Step::StopServices(StopServices { units: facts.services.clone() }));
+        }
         steps.push(Step::UnloadModules(UnloadModules { modules: to_unload }));
     }
     let modules = MODULES.iter().map(|m| (*m).to_owned()).collect();
