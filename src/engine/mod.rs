@@ -14,8 +14,6 @@ pub mod edit;
 mod error;
 pub mod event;
 mod execute;
-#[doc(hidden)]
-pub mod failpoint;
 mod folders;
 mod inhibit;
 pub mod journal;

@@ -7,7 +7,6 @@ use super::{FLOW, MODULES};
 use crate::detect::CompilerFit;
 use crate::detect::signing::{OWN_CERTIFICATE, OWN_KEY};
 use crate::engine::Step;
-use crate::engine::Step;
 use crate::engine::edit::TextEdit;
 use crate::engine::plan::{Note, PLAN_VERSION, Permission, Plan, Refusal, Warning};
 use crate::engine::steps::{
@@ -15,7 +14,6 @@ use crate::engine::steps::{
     ModuleBuild, RebuildInitramfs, RemoveFile, RestartServices, SignWith, StopServices, UnloadModules,
     WriteFile,
 };
-use crate::engine::steps::{RestartServices, StopServices};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
