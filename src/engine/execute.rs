@@ -133,6 +133,7 @@ fn begin(
         flow: plan.flow.clone(),
         title: title.to_owned(),
         digest: plan.digest(),
+        choices: plan.choices.clone(),
         steps: plan.steps.iter().map(super::Step::title).collect(),
         owner: owner.clone(),
         at: host.clock().now(),

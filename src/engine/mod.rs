@@ -8,6 +8,7 @@
 //!                      Events         undo (reverse order, stops at drift)
 //! ```
 
+pub mod build;
 mod context;
 mod drift;
 pub mod edit;
@@ -17,6 +18,9 @@ mod execute;
 mod folders;
 mod inhibit;
 pub mod journal;
+pub mod kbuild;
+pub mod modinfo;
+pub mod module_check;
 pub mod plan;
 mod report;
 mod restore;
@@ -36,6 +40,7 @@ pub use drift::Drift;
 pub use error::{RunError, StepError};
 pub use event::{Check, CheckOutcome, Event, Level, Sink};
 pub use execute::execute;
+pub use folders::LOCK;
 pub use journal::{JournalError, RunState};
 pub use plan::{Permission, Plan, Warning};
 pub use report::{
@@ -47,6 +52,8 @@ pub use steps::Step;
 pub use undo::{undo, undo_preview};
 
 use crate::host::Host;
+#[doc(hidden)]
+pub use crate::host::failpoint;
 
 /// What each step of a plan would do, in order. Reads only.
 pub fn preview(plan: &Plan, host: &Host) -> Vec<StepPreview> {

@@ -31,8 +31,8 @@ impl<'a> Voice<'a> {
 
     /// Tells an event.
     pub fn say(&mut self, event: Event) {
-        if let Some(kept) = self.worth_keeping(&event)
-            && let Some(file) = &mut self.file
+        let Some(kept) = self.worth_keeping(&event) else { return self.sink.passing(event) };
+        if let Some(file) = &mut self.file
             && let Ok(mut line) = serde_json::to_vec(&kept)
         {
             line.push(b'\n');

@@ -207,13 +207,7 @@ impl Sandbox {
                 }
             }
         }
-        for mount in self.view.mounts() {
-            match mount {
-                Mount::Link { target, inside } => add(&["--symlink", target, inside]),
-                Mount::ReadOnly { outside, inside } => add(&["--ro-bind", &text(outside), inside]),
-                Mount::Folder { inside } => add(&["--tmpfs", inside]),
-            }
-        }
+        // Before all that is shown: a kernel tree may stand below /tmp.
         add(&["--proc", "/proc", "--dev", "/dev"]);
         if self.version >= (0, 5) {
             add(&["--perms", "1777"]);
@@ -221,9 +215,18 @@ impl Sandbox {
         if self.version >= (0, 7) {
             add(&["--size", TMP_SIZE]);
         }
-        add(&["--tmpfs", "/tmp", "--bind", &text(&self.work), INSIDE]);
+        add(&["--tmpfs", "/tmp"]);
         for mount in self.view.mounts() {
-            if let Mount::Folder { inside } = mount {
+            match mount {
+                Mount::Link { target, inside } => add(&["--symlink", target, inside]),
+                Mount::ReadOnly { outside, inside } => add(&["--ro-bind", &text(outside), inside]),
+                Mount::Apart { inside } => add(&["--tmpfs", inside]),
+                Mount::Folder { inside } => add(&["--dir", inside]),
+            }
+        }
+        add(&["--bind", &text(&self.work), INSIDE]);
+        for mount in self.view.mounts() {
+            if let Mount::Apart { inside } = mount {
                 add(&["--remount-ro", inside]);
             }
         }

@@ -48,9 +48,9 @@ fn a_user_namespace_is_preferred_and_shut_tight() {
     let root = dir.path().canonicalize().unwrap();
     let expected = format!(
         "--unshare-ipc --unshare-pid --unshare-net --unshare-uts --unshare-cgroup-try --die-with-parent \
-         --new-session --hostname build --cap-drop ALL --unshare-user --disable-userns --ro-bind {}/usr /usr \
-         --symlink usr/bin /bin --proc /proc --dev /dev --perms 1777 --size 1073741824 --tmpfs /tmp \
-         --bind /var/cache/work /build --remount-ro /dev --remount-ro / --chdir /build/vmmon-only --clearenv \
+         --new-session --hostname build --cap-drop ALL --unshare-user --disable-userns --proc /proc \
+         --dev /dev --perms 1777 --size 1073741824 --tmpfs /tmp --dir /etc --ro-bind {}/usr /usr \
+         --symlink usr/bin /bin --bind /var/cache/work /build --remount-ro /dev --remount-ro / --chdir /build/vmmon-only --clearenv \
          --setenv PATH {} --setenv LC_ALL C.UTF-8 --setenv HOME /build --setenv TMPDIR /tmp --setenv K v \
          -- make -j2",
         root.display(),
@@ -71,7 +71,7 @@ fn where_user_namespaces_are_forbidden_root_uses_setpriv() {
     let line = wrapped.args.join(" ");
     assert!(line.contains(
         "--cap-drop ALL --cap-add CAP_DAC_READ_SEARCH --cap-add CAP_SETUID --cap-add CAP_SETGID \
-         --cap-add CAP_SETPCAP --ro-bind"
+         --cap-add CAP_SETPCAP --proc"
     ));
     assert!(line.ends_with(
         "-- setpriv --reuid 990 --regid 991 --clear-groups --no-new-privs --bounding-set=-all \

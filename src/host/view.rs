@@ -23,8 +23,14 @@ pub(super) enum Mount {
         /// Where it is seen inside.
         inside: String,
     },
-    /// A folder of the sandbox's own, in which other things are mounted; read-only in the end.
+    /// An empty folder that leads to other things. Made by itself it would be for root only.
     Folder {
+        /// Where it is inside.
+        inside: String,
+    },
+    /// A folder of the system taken apart: the sandbox's own, with the entries of the system's mounted
+    /// one by one and room for more; read-only in the end.
+    Apart {
         /// Where it is inside.
         inside: String,
     },
@@ -49,7 +55,7 @@ const LOOK_UP: [&str; 4] = ["/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so
 impl View {
     /// The programs, libraries and headers of the system in `root`.
     pub fn of_system(root: &Root) -> Result<Self, SandboxError> {
-        let mut mounts = Vec::new();
+        let mut mounts = vec![Mount::Folder { inside: "/etc".to_owned() }];
         for path in SYSTEM.into_iter().chain(LOOK_UP) {
             // Not followed: a link in a scratch root must not show a folder of the running machine.
             match root.symlink_metadata(path).map(|m| m.kind) {
@@ -94,8 +100,13 @@ impl View {
         match system.resolve(inside) {
             Ok(real) if of_system(inside) => self.mounts.push(Mount::ReadOnly { outside, inside: real }),
             Err(_) if of_system(inside) => self.mount_beside(system, outside, inside)?,
-            // Elsewhere the sandbox's own root is writable for bubblewrap, which makes the folders.
-            _ => self.mounts.push(Mount::ReadOnly { outside, inside: inside.to_owned() }),
+            // Elsewhere the sandbox's own root can hold any folder.
+            _ => {
+                for (end, _) in inside.match_indices('/').filter(|(i, _)| *i > 0) {
+                    self.mounts.push(Mount::Folder { inside: inside[..end].to_owned() });
+                }
+                self.mounts.push(Mount::ReadOnly { outside, inside: inside.to_owned() });
+            }
         }
         Ok(())
     }
@@ -118,7 +129,7 @@ impl View {
             return Ok(());
         };
         if !self.apart.contains(&existing) {
-            self.mounts.push(Mount::Folder { inside: existing.clone() });
+            self.mounts.push(Mount::Apart { inside: existing.clone() });
             for entry in system.list(&existing)? {
                 let path = format!("{existing}/{}", entry.name);
                 match entry.kind {
@@ -181,7 +192,10 @@ impl View {
 fn is_tree(root: &Root, path: &str) -> bool {
     path.len() > 1
         && root.metadata(&format!("{path}/Makefile")).is_ok_and(|m| m.kind == FileKind::File)
-        && root.metadata(&format!("{path}/scripts")).is_ok_and(|m| m.kind == FileKind::Directory)
+        // On Debian a link to /usr/lib/linux-kbuild-V, which a partial root may leave to the machine.
+        && root
+            .symlink_metadata(&format!("{path}/scripts"))
+            .is_ok_and(|m| matches!(m.kind, FileKind::Directory | FileKind::Symlink))
         && root.metadata(&format!("{path}/include")).is_ok_and(|m| m.kind == FileKind::Directory)
 }
 
@@ -224,7 +238,18 @@ mod tests {
         assert!(view.show_tree(&root, "/lib/modules/6.9/build").unwrap());
         let added: Vec<_> = view.mounts()[before..].to_vec();
         let shown = |path: &str| Mount::ReadOnly { outside: root.outside(path), inside: path.to_owned() };
-        assert_eq!(added, [shown("/home/me/linux-build"), shown("/home/me/linux-src")]);
+        let folder = |path: &str| Mount::Folder { inside: path.to_owned() };
+        assert_eq!(
+            added,
+            [
+                folder("/home"),
+                folder("/home/me"),
+                shown("/home/me/linux-build"),
+                folder("/home"),
+                folder("/home/me"),
+                shown("/home/me/linux-src")
+            ]
+        );
         assert!(!view.show_tree(&root, "/home/me/linux-build").unwrap(), "shown twice");
     }
 
@@ -252,6 +277,7 @@ mod tests {
         assert_eq!(
             view.mounts(),
             [
+                Mount::Folder { inside: "/etc".to_owned() },
                 Mount::ReadOnly { outside: root.outside("/usr"), inside: "/usr".to_owned() },
                 Mount::Link { target: "/root".to_owned(), inside: "/lib".to_owned() },
             ]
@@ -272,7 +298,7 @@ mod tests {
         assert_eq!(
             view.mounts()[before..],
             [
-                Mount::Folder { inside: "/usr/lib".to_owned() },
+                Mount::Apart { inside: "/usr/lib".to_owned() },
                 Mount::ReadOnly {
                     outside: system.outside("/usr/lib/gcc"),
                     inside: "/usr/lib/gcc".to_owned()

@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `org.hostwright.Helper1` at `/org/hostwright/Helper1`. Each call: who, well-formed, may they, and only
+//! then the work.
+
+use super::caller::Caller;
+use super::job::{self, Live, Task, run_error};
+use super::polkit::authorize;
+use super::run::{Entry, RunObject};
+use super::work::{self, Piece, Work, lock};
+use super::{Flows, PlanError, admit};
+use crate::engine::{self, Inputs, Owner, Permission, Plan};
+use crate::host::{Cancel, Host};
+use crate::ipc::{Error, run_path};
+use async_channel::bounded;
+use futures_lite::future;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use zbus::Connection;
+use zbus::message::Header;
+use zbus::zvariant::{OwnedFd, OwnedObjectPath};
+
+/// After an authorization that took longer than this, the plan is made once more: somebody typed a
+/// password meanwhile, and the machine may have changed.
+const STALE: Duration = Duration::from_secs(1);
+
+/// What all objects of the helper share.
+pub(super) struct Shared {
+    pub(super) host: Host,
+    pub(super) flows: Box<dyn Flows>,
+    pub(super) work: Work,
+    runs: Mutex<BTreeMap<u32, Arc<Entry>>>,
+    /// The run that changes the machine now. One at a time.
+    current: Mutex<Option<Arc<Live>>>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+/// What is to be planned.
+struct Request {
+    flow: String,
+    choices: Value,
+    inputs: Arc<Inputs>,
+}
+
+impl Shared {
+    pub(super) fn new(host: Host, flows: Box<dyn Flows>) -> Self {
+        let (runs, current) = (Mutex::default(), Mutex::default());
+        Self { host, flows, work: Work::new(), runs, current }
+    }
+
+    /// The run that changes the machine now.
+    pub(super) fn current(&self) -> Option<Arc<Live>> {
+        lock(&self.current).clone()
+    }
+
+    /// Puts a run on the bus, if it is not there yet.
+    pub(super) async fn publish(
+        self: &Arc<Self>,
+        connection: &Connection,
+        number: u32,
+        owner: Owner,
+    ) -> zbus::Result<Arc<Entry>> {
+        let entry =
+            lock(&self.runs).entry(number).or_insert_with(|| Arc::new(Entry::new(number, owner))).clone();
+        let object = RunObject { shared: self.clone(), entry: entry.clone() };
+        // False when it is there already.
+        connection.object_server().at(run_path(number), object).await?;
+        Ok(entry)
+    }
+
+    fn is_free(&self) -> Result<(), Error> {
+        match *lock(&self.current) {
+            None => Ok(()),
+            Some(ref live) => Err(busy(live)),
+        }
+    }
+
+    /// Plans on a thread of its own. A caller that goes away cancels it.
+    async fn plan(self: &Arc<Self>, call: &Call<'_>, request: &Arc<Request>) -> Result<Plan, Error> {
+        let (shared, request, cancel) = (self.clone(), request.clone(), Cancel::new());
+        let (wish, piece) = (cancel.clone(), call.piece.clone());
+        let plan = work::in_thread("plan", move || {
+            let _piece = piece;
+            let Request { flow, choices, inputs } = &*request;
+            shared.flows.plan(&shared.host, flow, choices, inputs, &cancel, &mut |_| {})
+        });
+        let gone = async {
+            call.caller.gone(call.connection).await;
+            wish.cancel();
+            Err(Error::Cancelled)
+        };
+        future::or(plan, gone).await?.map_err(|error| match error {
+            PlanError::Refused(refusal) => Error::Refused(refusal),
+            PlanError::UnknownFlow(_) | PlanError::BadChoices(_) => Error::BadArgument(error.to_string()),
+            PlanError::Cancelled => Error::Cancelled,
+            PlanError::Failed(text) => Error::Failed(text),
+        })
+    }
+
+    /// Begins a run; back when it is on record.
+    async fn start(self: &Arc<Self>, call: Call<'_>, task: Task) -> Result<OwnedObjectPath, Error> {
+        let owner = call.caller.owner().await?;
+        let live = Arc::new(Live::new(owner.clone(), &task));
+        {
+            let mut current = lock(&self.current);
+            if let Some(other) = &*current {
+                return Err(busy(other));
+            }
+            *current = Some(live.clone());
+        }
+        let (started, begun) = bounded(1);
+        let thread = {
+            let (shared, live) = (self.clone(), live.clone());
+            std::thread::Builder::new().name("run".to_owned()).spawn(move || {
+                let release = || *lock(&shared.current) = None;
+                job::work(&shared.host, shared.flows.as_ref(), &task, &live, &started, release);
+            })
+        };
+        if let Err(error) = thread {
+            *lock(&self.current) = None;
+            return Err(Error::Failed(format!("no thread could be made ({error}); try again later")));
+        }
+        let number = begun.recv().await.unwrap_or_else(|_| Err(Error::Gone))?;
+        let connection = call.connection.clone();
+        let entry = self.publish(&connection, number, owner).await?;
+        entry.set_live(live.clone());
+        entry.watch(call.caller.name.clone());
+        let piece = call.piece.clone();
+        let task = async move {
+            let _piece = piece;
+            if let Err(error) = entry.tell(&connection, &live).await {
+                tracing::warn!(%error, run = entry.number, "the run's events could not be told");
+            }
+        };
+        call.connection.executor().spawn(task, "tell").detach();
+        OwnedObjectPath::try_from(run_path(number)).map_err(|e| Error::Failed(e.to_string()))
+    }
+}
+
+fn busy(live: &Live) -> Error {
+    let standing = live.standing();
+    let what = if standing.title.is_empty() { "it is just beginning" } else { &standing.title };
+    Error::Busy(format!(
+        "{} is changing this machine right now ({what}); wait for that run to end, `hostwright runs` shows it",
+        live.owner.name
+    ))
+}
+
+/// A call that was let in.
+struct Call<'a> {
+    connection: &'a Connection,
+    caller: Caller,
+    piece: Arc<Piece>,
+}
+
+impl Call<'_> {
+    async fn may(
+        &self,
+        permissions: &BTreeSet<Permission>,
+        about: &BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        authorize(self.connection, &self.caller, permissions, about).await
+    }
+
+    async fn may_inspect(&self) -> Result<(), Error> {
+        self.may(&BTreeSet::from([Permission::Inspect]), &BTreeMap::new()).await
+    }
+
+    async fn request(
+        &self,
+        flow: &str,
+        choices: &str,
+        files: HashMap<String, OwnedFd>,
+    ) -> Result<Arc<Request>, Error> {
+        let (flow, choices) = (admit::flow(flow)?.to_owned(), admit::choices(choices)?);
+        let inputs = work::in_thread("read-sealed", move || admit::inputs(&files)).await??;
+        Ok(Arc::new(Request { flow, choices, inputs: Arc::new(inputs) }))
+    }
+}
+
+/// Cheap checks of all arguments, before polkit is asked and before any file is read.
+fn admissible(flow: &str, choices: &str, files: &HashMap<String, OwnedFd>) -> Result<(), Error> {
+    admit::flow(flow)?;
+    admit::choices(choices)?;
+    admit::names(files)
+}
+
+/// All that must be granted: what the plan says, and what each of its steps says.
+fn needed(plan: &Plan) -> Result<BTreeSet<Permission>, Error> {
+    let mut permissions = plan.permissions.clone();
+    permissions.extend(plan.steps.iter().flat_map(engine::Step::permissions));
+    if permissions.is_empty() && !plan.is_empty() {
+        return Err(Error::Failed(
+            "the plan names no permission, so that nobody can grant it; please report this".to_owned(),
+        ));
+    }
+    Ok(permissions)
+}
+
+fn document(value: &impl serde::Serialize) -> Result<String, Error> {
+    serde_json::to_string(value)
+        .map_err(|e| Error::Failed(format!("the answer could not be written ({e}); please report this")))
+}
+
+/// The object on the bus.
+#[derive(Debug)]
+pub(super) struct Service(pub(super) Arc<Shared>);
+
+impl Service {
+    async fn call<'a>(&self, connection: &'a Connection, header: &Header<'_>) -> Result<Call<'a>, Error> {
+        let caller = Caller::of(connection, header).await?;
+        let piece = Arc::new(self.0.work.begin(caller.uid).await?);
+        Ok(Call { connection, caller, piece })
+    }
+}
+
+#[zbus::interface(name = "org.hostwright.Helper1", introspection_docs = false)]
+impl Service {
+    #[zbus(out_args("facts"))]
+    async fn gather(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<String, Error> {
+        let call = self.call(connection, &header).await?;
+        call.may_inspect().await?;
+        let shared = self.0.clone();
+        let facts = work::in_thread("gather", move || shared.flows.gather(&shared.host)).await?;
+        document(&facts.map_err(Error::Failed)?)
+    }
+
+    #[zbus(out_args("plan"))]
+    async fn plan(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        flow: &str,
+        choices: &str,
+        files: HashMap<String, OwnedFd>,
+    ) -> Result<String, Error> {
+        let call = self.call(connection, &header).await?;
+        admissible(flow, choices, &files)?;
+        call.may_inspect().await?;
+        let request = call.request(flow, choices, files).await?;
+        document(&self.0.plan(&call, &request).await?)
+    }
+
+    #[zbus(out_args("run"))]
+    #[allow(clippy::too_many_arguments)] // The interface is as it is; two of these are not arguments.
+    async fn execute(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        flow: &str,
+        choices: &str,
+        digest: &str,
+        files: HashMap<String, OwnedFd>,
+    ) -> Result<OwnedObjectPath, Error> {
+        let call = self.call(connection, &header).await?;
+        admissible(flow, choices, &files)?;
+        let digest = admit::digest(digest)?;
+        // Nobody should type a password only to hear that another run goes on.
+        self.0.is_free()?;
+        call.may_inspect().await?;
+        let request = call.request(flow, choices, files).await?;
+        let mut plan = self.0.plan(&call, &request).await?;
+        if plan.digest() != digest {
+            return Err(Error::MachineChanged);
+        }
+        let asked = Instant::now();
+        call.may(&needed(&plan)?, &plan.details).await?;
+        if asked.elapsed() > STALE {
+            plan = self.0.plan(&call, &request).await?;
+            if plan.digest() != digest {
+                return Err(Error::MachineChanged);
+            }
+        }
+        let task = Task::Execute { plan: Box::new(plan), inputs: request.inputs.clone() };
+        self.0.start(call, task).await
+    }
+
+    #[zbus(out_args("runs"))]
+    async fn runs(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<String, Error> {
+        let call = self.call(connection, &header).await?;
+        call.may_inspect().await?;
+        let shared = self.0.clone();
+        let runs = work::in_thread("runs", move || engine::runs(&shared.host)).await?;
+        document(&runs.map_err(run_error)?)
+    }
+
+    #[zbus(out_args("preview"))]
+    async fn undo_preview(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        number: u32,
+    ) -> Result<String, Error> {
+        let call = self.call(connection, &header).await?;
+        call.may_inspect().await?;
+        let shared = self.0.clone();
+        let preview =
+            work::in_thread("undo-preview", move || engine::undo_preview(&shared.host, number)).await?;
+        document(&preview.map_err(run_error)?)
+    }
+
+    #[zbus(out_args("run"))]
+    async fn undo(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        number: u32,
+    ) -> Result<OwnedObjectPath, Error> {
+        let call = self.call(connection, &header).await?;
+        self.0.is_free()?;
+        let shared = self.0.clone();
+        let runs = work::in_thread("runs", move || engine::runs(&shared.host)).await?.map_err(run_error)?;
+        // Whether a run exists is told to those only who may know.
+        let title = runs.into_iter().find(|s| s.run == number).map(|s| s.title);
+        let about = BTreeMap::from([
+            ("run".to_owned(), number.to_string()),
+            ("title".to_owned(), title.clone().unwrap_or_default()),
+        ]);
+        call.may(&BTreeSet::from([Permission::Undo]), &about).await?;
+        title.ok_or(Error::NoSuchRun(number))?;
+        self.0.start(call, Task::Undo { run: number }).await
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zbus::object_server::Interface;
+
+    struct NoFlows;
+
+    impl Flows for NoFlows {
+        fn gather(&self, _: &Host) -> Result<Value, String> {
+            Err("none".to_owned())
+        }
+        fn plan(
+            &self,
+            _: &Host,
+            flow: &str,
+            _: &Value,
+            _: &Inputs,
+            _: &Cancel,
+            _: &mut dyn engine::Sink,
+        ) -> Result<Plan, PlanError> {
+            Err(PlanError::UnknownFlow(flow.to_owned()))
+        }
+        fn check(&self, _: &Host, _: &Plan) -> Vec<engine::Check> {
+            Vec::new()
+        }
+    }
+
+    /// The interfaces of a document without comments and space.
+    fn interfaces(xml: &str) -> String {
+        let comments = regex::Regex::new("(?s)<!--.*?-->").unwrap();
+        let xml = comments.replace_all(xml, "");
+        let from = xml.find("<interface").unwrap();
+        let to = xml.rfind("</interface>").unwrap();
+        xml[from..to].lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_published_interface_is_the_one_that_is_served() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = Arc::new(Shared::new(Host::scratch(dir.path()).unwrap(), Box::new(NoFlows)));
+        let entry = Arc::new(Entry::new(1, Owner { uid: 0, name: String::new() }));
+        let mut served = String::new();
+        Service(shared.clone()).introspect_to_writer(&mut served, 0);
+        RunObject { shared, entry }.introspect_to_writer(&mut served, 0);
+        let published = include_str!("../../data/dbus/org.hostwright.Helper1.xml");
+        assert_eq!(interfaces(&served), interfaces(published));
+    }
+
+    #[test]
+    fn every_member_can_be_called_over_the_bus_and_no_other() {
+        let members = regex::Regex::new("<(?:interface|method) name=\"([^\"]+)\"").unwrap();
+        let mut interface = String::new();
+        let mut published = BTreeSet::new();
+        for found in members.captures_iter(include_str!("../../data/dbus/org.hostwright.Helper1.xml")) {
+            match &found[1] {
+                name if name.contains('.') => name.clone_into(&mut interface),
+                member => {
+                    published.insert((interface.clone(), member.to_owned()));
+                }
+            }
+        }
+        let allowed = regex::Regex::new(
+            "send_type=\"method_call\"\\s+send_interface=\"(org.hostwright[^\"]+)\"\\s+send_member=\"([^\"]+)\"",
+        )
+        .unwrap();
+        let policy: BTreeSet<_> = allowed
+            .captures_iter(include_str!("../../data/dbus/org.hostwright.Helper1.conf"))
+            .map(|c| (c[1].to_owned(), c[2].to_owned()))
+            .collect();
+        assert_eq!(policy, published);
+    }
+
+    #[test]
+    fn a_plan_needs_what_its_steps_need_even_when_it_does_not_say_so() {
+        let step = engine::Step::WriteFile(engine::steps::WriteFile {
+            path: "/etc/x".to_owned(),
+            content: String::new(),
+            mode: 0o644,
+            reason: "test".to_owned(),
+        });
+        let mut plan: Plan = serde_json::from_value(serde_json::json!({
+            "version": 1, "flow": "t", "choices": {}, "facts": {}, "steps": [], "permissions": ["inspect"],
+        }))
+        .unwrap();
+        plan.steps.push(step.clone());
+        let all = needed(&plan).unwrap();
+        assert!(all.contains(&Permission::Inspect) && all.is_superset(&step.permissions()), "{all:?}");
+        assert!(all.len() > 1, "a change without a permission of its own: {all:?}");
+    }
+}
