@@ -3,12 +3,12 @@
 
 use super::error::StepError;
 use super::event::{Event, Level};
-use super::failpoint;
 use super::folders::RunFolder;
 use super::journal::{Journal, JournalError, Record, Touch};
 use super::report::Inputs;
 use super::restore::{self, Verdict};
 use super::voice::Voice;
+use crate::host::failpoint;
 use crate::host::{Cancel, Command, FileState, Host, Output, check_status};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -15,8 +15,6 @@ pub mod edit;
 mod error;
 pub mod event;
 mod execute;
-#[doc(hidden)]
-pub mod failpoint;
 mod folders;
 mod inhibit;
 pub mod journal;
@@ -54,6 +52,8 @@ pub use steps::Step;
 pub use undo::{undo, undo_preview};
 
 use crate::host::Host;
+#[doc(hidden)]
+pub use crate::host::failpoint;
 
 /// What each step of a plan would do, in order. Reads only.
 pub fn preview(plan: &Plan, host: &Host) -> Vec<StepPreview> {
