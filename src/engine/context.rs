@@ -336,6 +336,12 @@ impl<'a> Context<'a> {
         Ok(after)
     }
 
+    /// What the earlier steps of this run kept ([`Before::data`]).
+    pub(super) fn kept_by_earlier_steps(&self) -> Vec<Value> {
+        let journal = self.journal.borrow();
+        journal.history().steps.range(..self.step).map(|(_, s)| s.before.data.clone()).collect()
+    }
+
     fn touches(&self) -> Vec<Touch> {
         let journal = self.journal.borrow();
         journal.history().steps.get(&self.step).map(|s| s.touches.clone()).unwrap_or_default()

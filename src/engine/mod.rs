@@ -8,6 +8,7 @@
 //!                      Events         undo (reverse order, stops at drift)
 //! ```
 
+pub mod build;
 mod context;
 mod drift;
 pub mod edit;
@@ -19,6 +20,9 @@ pub mod failpoint;
 mod folders;
 mod inhibit;
 pub mod journal;
+pub mod kbuild;
+pub mod modinfo;
+pub mod module_check;
 pub mod plan;
 mod report;
 mod restore;
