@@ -8,6 +8,7 @@
 //!                      Events         undo (reverse order, stops at drift)
 //! ```
 
+pub mod build;
 mod context;
 mod drift;
 pub mod edit;

@@ -143,7 +143,11 @@ make_root() {
     show "$name"
     return
   fi
-  # Holding the lock, what still lies beside is nobody's.
+  # Holding the lock, what still lies beside is nobody's. But never remove what is mounted somewhere
+  # below: that may be this machine's own /dev.
+  if grep -qF " $cache/.$name.part." /proc/self/mountinfo; then
+    fail "something is mounted below $cache/.$name.part.*, left by an interrupted run; unmount it and try again"
+  fi
   rm -rf --one-file-system "$cache/.$name".part.*
   part=$(mktemp -d "$cache/.$name.part.XXXXXX")
   chmod 755 "$part"
@@ -171,13 +175,19 @@ make_root() {
   done
 
   echo "roots: making $name (kernel ${kernels// /, }) in $cache" >&2
+  # As root, in a process namespace that ends with this script, however it ends: nothing then works on
+  # in a folder that the next run clears away.
+  local alone=()
+  if [[ $(id -u) -eq 0 ]]; then
+    alone=(setpriv --pdeathsig KILL unshare --mount --pid --fork --mount-proc --kill-child --)
+  fi
   local log=$cache/$name.log
   if ! printf '%s\n' "${sources[@]}" |
-    mmdebstrap --variant=minbase --architectures=amd64 --include="$packages" "${options[@]}" \
+    "${alone[@]}" mmdebstrap --variant=minbase --architectures=amd64 --include="$packages" "${options[@]}" \
       --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
       --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
       "${drivers[@]}" \
-      --customize-hook="'$0' install-kernels \"\$1\" $target $kernels" \
+      --customize-hook="'$(readlink -f "$0")' install-kernels \"\$1\" $target $kernels" \
       "$suite" "$part/root" - </dev/stdin >"$log" 2>&1 9>&-; then
     tail -n 25 "$log" >&2
     rm -rf --one-file-system "$part"
