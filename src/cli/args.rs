@@ -19,8 +19,7 @@ Exit status:
   10   --check: something would change
   130  cancelled
 
-Nothing is changed before it was shown and confirmed. What was changed can be taken back with
-`hostwright undo`.";
+Nothing is changed before it was shown and confirmed. What was changed can be taken back with `hostwright undo`.";
 
 /// Gets a Linux machine ready to run virtual machines, and keeps it ready.
 #[derive(Debug, Parser)]
@@ -52,14 +51,14 @@ pub(crate) struct Cli {
 pub(crate) struct Global {
     /// Work on the directory tree DIR instead of this machine
     ///
-    /// DIR stands for a whole machine: everything is read and written below it, by this process itself and
-    /// without asking for any privilege. Nothing of the running kernel is touched.
+    /// DIR stands for a whole machine. This process itself reads and writes there, with no other rights than its
+    /// own; the running kernel is not touched.
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) root: Option<PathBuf>,
     /// Write JSON: one document, or one line for each event of a run
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// When to use colours
+    /// When to use colours; auto: on a terminal, unless NO_COLOR is set
     #[arg(
         long,
         value_name = "WHEN",

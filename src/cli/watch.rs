@@ -19,7 +19,10 @@ pub(crate) enum Standing {
     #[default]
     Idle,
     /// Looking at the machine; probes may be compiling.
-    Planning,
+    Planning {
+        /// Whether the helper does that: it stops by itself when we are gone.
+        elsewhere: bool,
+    },
     /// A run.
     Running {
         /// Its number, once known.
@@ -46,11 +49,19 @@ pub(crate) struct Voice {
     pub(crate) json: bool,
     /// The bars, when there are any.
     pub(crate) bars: Option<MultiProgress>,
+    /// Where a test keeps what was said instead.
+    #[cfg(test)]
+    pub(crate) heard: Option<Arc<Mutex<String>>>,
 }
 
 impl Voice {
     /// Says a text; errors of standard error are nobody's.
     pub(crate) fn say(&self, text: &str) {
+        #[cfg(test)]
+        if let Some(heard) = &self.heard {
+            heard.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
+            return;
+        }
         let write = || {
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
         };
@@ -82,6 +93,12 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// A watch that no signal reaches.
+    #[cfg(test)]
+    pub(crate) fn deaf(voice: Voice) -> Self {
+        Self { cancel: Cancel::new(), standing: Arc::default(), voice, root: None }
+    }
+
     /// Starts to watch.
     ///
     /// `root` is the `--root` as one could paste it, for the commands that are suggested.
@@ -124,7 +141,7 @@ impl Watch {
             }
             None => {
                 restore_terminal();
-                if standing == Standing::Idle && !self.voice.json {
+                if !matches!(standing, Standing::Running { .. }) && !self.voice.json {
                     self.voice.say("\n");
                 }
                 self.voice.problem(&last_words(&standing, self.root.as_deref()));
@@ -159,8 +176,8 @@ fn restore_terminal() {
 /// What is said to the first interruption; `None` when there is nothing to wait for.
 fn first_answer(standing: &Standing) -> Option<&'static str> {
     match standing {
-        Standing::Idle => None,
-        Standing::Planning => Some("\nStopping."),
+        Standing::Idle | Standing::Planning { elsewhere: true } => None,
+        Standing::Planning { elsewhere: false } => Some("\nStopping."),
         Standing::Running { undo: false, .. } => {
             Some("\nCancelling: what was done so far is taken back. Ctrl+C again stops waiting for that.")
         }
@@ -175,6 +192,10 @@ fn last_words(standing: &Standing, root: Option<&str>) -> Problem {
     let Standing::Running { run, done, steps, title, undo, elsewhere } = standing else {
         return Problem::cancelled();
     };
+    if *elsewhere && run.is_none() {
+        // The helper begins nothing for a caller that is gone.
+        return Problem::cancelled();
+    }
     let root = root.map(|r| format!("--root {r} ")).unwrap_or_default();
     let name = run.map_or_else(|| "The run".to_owned(), |n| format!("Run {n}"));
     let verb = if *undo { "taken back" } else { "done" };

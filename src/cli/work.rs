@@ -152,7 +152,8 @@ fn make(
     request: &Request,
 ) -> Result<(Plan, Vec<StepPreview>), Problem> {
     let cancel = session.watch.cancel.clone();
-    let plan = looking(&session.voice, &session.watch, session.screen.verbose, |sink| {
+    let elsewhere = machine.runs_elsewhere();
+    let plan = looking(&session.voice, &session.watch, session.screen.verbose, elsewhere, |sink| {
         machine.plan(&request.flow, &request.choices, &request.inputs, &cancel, sink)
     })?;
     let steps = engine::preview(&plan, &session.host()?);

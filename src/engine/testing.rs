@@ -104,7 +104,7 @@ pub(crate) fn tree(host: &Host) -> BTreeMap<String, FileState> {
     fn walk(host: &Host, dir: &str, into: &mut BTreeMap<String, FileState>) {
         for entry in host.root().list(dir).unwrap() {
             let path = format!("{}/{}", dir.trim_end_matches('/'), entry.name);
-            if ["/var/lib/hostwright", "/run/hostwright"].contains(&path.as_str()) {
+            if ["/var/lib/hostwright", "/var/cache/hostwright", "/run/hostwright"].contains(&path.as_str()) {
                 continue;
             }
             let state = host.root().state(&path).unwrap();
@@ -116,7 +116,7 @@ pub(crate) fn tree(host: &Host) -> BTreeMap<String, FileState> {
     }
     let mut found = BTreeMap::new();
     walk(host, "/", &mut found);
-    for made_by_the_run in ["/var/lib", "/var", "/run"] {
+    for made_by_the_run in ["/var/lib", "/var/cache", "/var", "/run"] {
         let empty = !found.keys().any(|p| p.starts_with(&format!("{made_by_the_run}/")));
         if empty {
             found.remove(made_by_the_run);
@@ -257,5 +257,74 @@ impl KernelState {
             format!("{m} 16384 {uses} {} Live 0x0\n", if users.is_empty() { "-" } else { &users })
         };
         std::fs::write(&self.proc_modules, self.loaded.iter().map(line).collect::<String>()).unwrap();
+    }
+}
+
+/// Services of a test's own, which `systemctl` or init scripts start and stop.
+#[derive(Clone, Default)]
+pub(crate) struct FakeServices(Arc<std::sync::Mutex<(Vec<String>, Vec<String>)>>);
+
+impl FakeServices {
+    pub fn systemd(active: &[&str]) -> (Self, FakeRunner) {
+        let services = Self::default();
+        services.0.lock().unwrap().0 = active.iter().map(|u| (*u).to_owned()).collect();
+        let answering = services.clone();
+        let runner = FakeRunner::new().answer(move |c| {
+            (c.program == "systemctl").then(|| answering.answer(&c.args[0], c.args.last().unwrap()))
+        });
+        (services, runner)
+    }
+
+    pub fn init_scripts(active: &[&str]) -> (Self, FakeRunner) {
+        let services = Self::default();
+        services.0.lock().unwrap().0 = active.iter().map(|u| (*u).to_owned()).collect();
+        let answering = services.clone();
+        let runner = FakeRunner::new().answer(move |c| {
+            let name = c.program.strip_prefix("/etc/init.d/")?;
+            Some(answering.answer(&c.args[0], name))
+        });
+        (services, runner)
+    }
+
+    pub fn active(&self) -> Vec<String> {
+        self.0.lock().unwrap().0.clone()
+    }
+
+    /// From now on it stops and does not start.
+    pub fn breaks(&self, unit: &str) {
+        self.0.lock().unwrap().1.push(unit.into());
+    }
+
+    pub fn mended(&self, unit: &str) {
+        self.0.lock().unwrap().1.retain(|u| u != unit);
+    }
+
+    /// The commands so far that change something.
+    pub fn changes(&self, scene: &Scene) -> Vec<String> {
+        let mut calls = scene.runner.calls();
+        calls.retain(|c| !c.contains("is-active") && !c.ends_with(" status"));
+        calls
+    }
+
+    fn answer(&self, verb: &str, unit: &str) -> Output {
+        let (active, broken) = &mut *self.0.lock().unwrap();
+        let code = match verb {
+            "is-active" | "status" => i32::from(!active.iter().any(|u| u == unit)) * 3,
+            "stop" => {
+                active.retain(|u| u != unit);
+                0
+            }
+            _ if broken.iter().any(|u| u == unit) => {
+                active.retain(|u| u != unit);
+                let stderr = format!("Job for {unit} failed");
+                return Output { code: Some(1), stderr, ..Output::default() };
+            }
+            _ => {
+                active.retain(|u| u != unit);
+                active.push(unit.to_owned());
+                0
+            }
+        };
+        Output { code: Some(code), ..Output::default() }
     }
 }

@@ -188,7 +188,7 @@ impl RunObject {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(), Error> {
         let caller = Caller::of(connection, &header).await?;
-        let _piece = self.shared.work.begin(caller.uid).await?;
+        let _piece = self.shared.work.begin_at_run(caller.uid).await?;
         let not_running = || {
             let run = self.entry.number;
             Error::BadArgument(format!(
@@ -218,7 +218,7 @@ impl RunObject {
         from: u64,
     ) -> Result<(Vec<String>, u64, bool), Error> {
         let caller = Caller::of(connection, &header).await?;
-        let _piece = self.shared.work.begin(caller.uid).await?;
+        let _piece = self.shared.work.begin_at_run(caller.uid).await?;
         if !self.belongs_to(&caller) {
             authorize(connection, &caller, &BTreeSet::from([Permission::Inspect]), &BTreeMap::new()).await?;
         }

@@ -152,10 +152,10 @@ fn module(facts: &Facts, kernel: &Kernel, name: &'static str, needed: bool, appl
     match &file.vermagic_fits {
         Finding::Seen(true) => say(Mark::Good, "built for this kernel".into()),
         Finding::Seen(false) => {
-            say(if needed { Mark::Bad } else { Mark::Warning }, "built for another kernel".into())
+            say(if needed { Mark::Bad } else { Mark::Warning }, "built for another kernel".into());
         }
         Finding::CouldNotLook { why } => {
-            say(Mark::Unknown, format!("could not look what it was built for ({why})"))
+            say(Mark::Unknown, format!("could not look what it was built for ({why})"));
         }
     }
     if !file.in_modules_dep {
@@ -203,7 +203,7 @@ fn signature(
     let needed = needs_signature(facts, kernel);
     match &file.signature {
         Finding::CouldNotLook { why } => {
-            say(Mark::Unknown, format!("could not look at its signature ({why})"))
+            say(Mark::Unknown, format!("could not look at its signature ({why})"));
         }
         Finding::Seen(None) if needed => say(Mark::Bad, "not signed, so that this kernel refuses it".into()),
         Finding::Seen(None) => say(Mark::Good, "not signed".into()),

@@ -17,6 +17,8 @@ mod rebuild_initramfs;
 mod remove_file;
 mod restart_services;
 mod running_kernel;
+mod services;
+mod stop_services;
 mod unload_modules;
 mod write_file;
 
@@ -29,6 +31,7 @@ pub use load_modules::LoadModules;
 pub use rebuild_initramfs::{InitramfsTool, RebuildInitramfs};
 pub use remove_file::RemoveFile;
 pub use restart_services::RestartServices;
+pub use stop_services::StopServices;
 pub use unload_modules::UnloadModules;
 pub use write_file::WriteFile;
 
@@ -126,6 +129,7 @@ impl Step {
             Self::UnloadModules(s) => s,
             Self::LoadModules(s) => s,
             Self::RestartServices(s) => s,
+            Self::StopServices(s) => s,
         }
     }
 
@@ -142,6 +146,11 @@ impl Step {
     /// Whether it can be taken back.
     pub fn reversal(&self) -> Reversal {
         self.action().reversal()
+    }
+
+    /// How long it takes beside the others, for progress over a whole plan; a small file is 1.
+    pub fn weight(&self) -> u32 {
+        self.action().weight()
     }
 }
 
@@ -171,4 +180,6 @@ pub enum Step {
     LoadModules(LoadModules),
     /// Restart services.
     RestartServices(RestartServices),
+    /// Stop services that hold modules.
+    StopServices(StopServices),
 }

@@ -10,7 +10,7 @@ use crate::engine::edit::TextEdit;
 use crate::engine::plan::{Note, PLAN_VERSION, Permission, Plan, Refusal, Warning};
 use crate::engine::steps::{
     BuildModules, Compiler, CreateSigningKey, Depmod, EnrollKey, InstallModule, LoadModules, Mode,
-    ModuleBuild, RebuildInitramfs, RemoveFile, SignWith, UnloadModules, WriteFile,
+    ModuleBuild, RebuildInitramfs, RemoveFile, SignWith, StopServices, UnloadModules, WriteFile,
 };
 use crate::engine::{Step, steps::RestartServices};
 use sha2::{Digest, Sha256};
@@ -489,6 +489,10 @@ fn loading(choices: &Choices, facts: &VmwareFacts, changed: &[&KernelFacts], sig
         .map(|m| (*m).to_owned())
         .collect();
     if !to_unload.is_empty() {
+        // Services hold the devices open; those that were active are started again at the end.
+        if !facts.services.is_empty() {
+            steps.push(Step::StopServices(StopServices { units: facts.services.clone() }));
+        }
         steps.push(Step::UnloadModules(UnloadModules { modules: to_unload }));
     }
     let modules = MODULES.iter().map(|m| (*m).to_owned()).collect();

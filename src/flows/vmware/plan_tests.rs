@@ -226,3 +226,18 @@ fn a_scratch_root_is_never_loaded_from() {
         !names(&plan(&Choices::default(), &facts, &resolved).unwrap()).contains(&"load_modules".to_owned())
     );
 }
+
+#[test]
+fn loaded_modules_are_renewed_between_stopping_and_restarting_their_services() {
+    let mut facts = facts();
+    facts.loaded = vec!["vmmon".into(), "vmnet".into()];
+    facts.services = vec!["vmware-networks.service".into()];
+    let plan = plan(&Choices::default(), &facts, &resolved).unwrap();
+    let names = names(&plan);
+    assert_eq!(
+        names[names.len() - 4..],
+        ["stop_services", "unload_modules", "load_modules", "restart_services"]
+    );
+    let Some(Step::UnloadModules(unload)) = plan.steps.iter().rev().nth(2) else { panic!("{names:?}") };
+    assert_eq!(unload.modules, ["vmnet", "vmmon"], "vmnet goes first");
+}

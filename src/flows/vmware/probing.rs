@@ -80,9 +80,9 @@ fn ask(
             other => failed(other.to_string()),
         })?;
     let made: BTreeSet<String> = questions
-        .objects
+        .files
         .keys()
-        .map(|o| format!("{o}.o"))
+        .filter_map(|name| name.strip_suffix(".c").map(|o| format!("{o}.o")))
         .filter(|o| work.take(&format!("probes/{o}"), OBJECT_LIMIT).is_ok())
         .collect();
     questions.outcomes(&made, &said).map_err(|e| failed(e.to_string()))
