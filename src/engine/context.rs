@@ -3,12 +3,12 @@
 
 use super::error::StepError;
 use super::event::{Event, Level};
-use super::failpoint;
 use super::folders::RunFolder;
 use super::journal::{Journal, JournalError, Record, Touch};
 use super::report::Inputs;
 use super::restore::{self, Verdict};
 use super::voice::Voice;
+use crate::host::failpoint;
 use crate::host::{Cancel, Command, FileState, Host, Output, check_status};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -346,6 +346,12 @@ impl<'a> Context<'a> {
         }
         after.dirs = before.dirs.iter().filter(|d| root.exists(d)).cloned().collect();
         Ok(after)
+    }
+
+    /// What the earlier steps of this run kept ([`Before::data`]).
+    pub(super) fn kept_by_earlier_steps(&self) -> Vec<Value> {
+        let journal = self.journal.borrow();
+        journal.history().steps.range(..self.step).map(|(_, s)| s.before.data.clone()).collect()
     }
 
     fn touches(&self) -> Vec<Touch> {

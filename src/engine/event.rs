@@ -143,8 +143,13 @@ pub enum Event {
 
 /// Takes events as they come. Must not block for long: it is called from the middle of the work.
 pub trait Sink: Send {
-    /// Takes one event.
+    /// Takes one event. The run keeps it too: these events have numbers, in the order in which they come.
     fn event(&mut self, event: Event);
+
+    /// Takes an event of the moment that the run does not keep: progress, and lines of a long log.
+    fn passing(&mut self, event: Event) {
+        self.event(event);
+    }
 }
 
 impl<F: FnMut(Event) + Send> Sink for F {

@@ -15,7 +15,6 @@
 use super::context::Context;
 use super::error::{RunError, StepError};
 use super::event::{Check, CheckOutcome, Event, Level, Sink};
-use super::failpoint;
 use super::folders::{self, LOCK, RunFolder};
 use super::inhibit;
 use super::journal::{Begin, Journal, Record, RunState};
@@ -24,6 +23,7 @@ use super::report::{Inputs, Owner, RunReport};
 use super::space;
 use super::take_back::{self, Outcome};
 use super::voice::Voice;
+use crate::host::failpoint;
 use crate::host::{Cancel, Host, Lock};
 
 /// Carries out a plan. `check` is the postcondition of the whole run, asked after the last step.
@@ -133,6 +133,7 @@ fn begin(
         flow: plan.flow.clone(),
         title: title.to_owned(),
         digest: plan.digest(),
+        choices: plan.choices.clone(),
         steps: plan.steps.iter().map(super::Step::title).collect(),
         owner: owner.clone(),
         at: host.clock().now(),

@@ -15,8 +15,6 @@ pub mod edit;
 mod error;
 pub mod event;
 mod execute;
-#[doc(hidden)]
-pub mod failpoint;
 mod folders;
 mod inhibit;
 pub mod journal;
@@ -44,6 +42,7 @@ pub use drift::Drift;
 pub use error::{RunError, StepError};
 pub use event::{Check, CheckOutcome, Event, Level, Sink};
 pub use execute::execute;
+pub use folders::LOCK;
 pub use journal::{JournalError, RunState};
 pub use plan::{Permission, Plan, Warning};
 pub use report::{
@@ -55,6 +54,8 @@ pub use steps::Step;
 pub use undo::{undo, undo_preview};
 
 use crate::host::Host;
+#[doc(hidden)]
+pub use crate::host::failpoint;
 
 /// What each step of a plan would do, in order. Reads only.
 pub fn preview(plan: &Plan, host: &Host) -> Vec<StepPreview> {

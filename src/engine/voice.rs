@@ -31,8 +31,8 @@ impl<'a> Voice<'a> {
 
     /// Tells an event.
     pub fn say(&mut self, event: Event) {
-        if let Some(kept) = self.to_keep(&event)
-            && let Some(file) = &mut self.file
+        let Some(kept) = self.worth_keeping(&event) else { return self.sink.passing(event) };
+        if let Some(file) = &mut self.file
             && let Ok(mut line) = serde_json::to_vec(&kept)
         {
             line.push(b'\n');
@@ -45,7 +45,7 @@ impl<'a> Voice<'a> {
     }
 
     /// The event as it is kept: progress is of the moment, and long logs have a file of their own.
-    fn to_keep(&mut self, event: &Event) -> Option<Event> {
+    fn worth_keeping(&mut self, event: &Event) -> Option<Event> {
         let Event::Log { step, stream, line } = event else {
             return (!matches!(event, Event::Progress { .. })).then(|| event.clone());
         };

@@ -11,6 +11,8 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
+/// How many events of the moment wait to be told; the oldest are dropped beyond.
+const MOMENTS: usize = 256;
 /// How many bytes of events a run keeps in memory; older ones are read from its folder.
 const KEEP: usize = 4 << 20;
 
@@ -34,14 +36,24 @@ pub(super) struct Standing {
     /// From 0 to 1.
     pub(super) progress: f64,
     /// The share of each step in the whole, in the order of the plan; empty when all count alike.
-    pub(super) weights: Vec<u32>,
-    pub(super) done: f64,
+    weights: Vec<u32>,
+    done: f64,
+    undoing: bool,
 }
 
 impl Standing {
     pub(super) fn new(state: RunState, weights: Vec<u32>) -> Self {
         let steps = u32::try_from(weights.len()).unwrap_or(u32::MAX);
-        Self { state, step: 0, steps, title: String::new(), progress: 0.0, weights, done: 0.0 }
+        Self {
+            state,
+            step: 0,
+            steps,
+            title: String::new(),
+            progress: 0.0,
+            weights,
+            done: 0.0,
+            undoing: false,
+        }
     }
 
     /// What an event changes.
@@ -54,12 +66,17 @@ impl Standing {
             Event::Started { steps, undo, .. } => {
                 self.state = if *undo { RunState::Undoing } else { RunState::Running };
                 self.steps = u32::try_from(*steps).unwrap_or(u32::MAX);
+                self.undoing = *undo;
                 if *undo {
+                    // Taking back, also after a failure in the middle: another story with other steps.
+                    (self.step, self.done, self.progress) = (0, 0.0, 0.0);
                     self.weights.clear();
                 }
             }
             Event::Step { step, title } => {
-                self.step = u32::try_from(*step).unwrap_or(u32::MAX).saturating_add(1);
+                // Steps are taken back from the last to the first; they are counted as they come.
+                let number = u32::try_from(*step).unwrap_or(u32::MAX).saturating_add(1);
+                self.step = if self.undoing { self.step.saturating_add(1) } else { number };
                 self.title.clone_from(title);
             }
             Event::Progress { step, done, total, .. } if *total > 0 => {
@@ -85,6 +102,8 @@ struct Told {
     first: u64,
     events: VecDeque<String>,
     bytes: usize,
+    /// Events that are told and not kept, each with the number of the kept one that comes after it.
+    moments: VecDeque<(u64, String)>,
     /// The last event, told only when the thread is through: whoever reads it may begin the next run.
     last: Option<String>,
     standing: Standing,
@@ -108,7 +127,15 @@ impl Live {
             }
             Task::Undo { .. } => Standing::new(RunState::Undoing, Vec::new()),
         };
-        let told = Told { first: 0, events: VecDeque::new(), bytes: 0, last: None, standing, ended: false };
+        let told = Told {
+            first: 0,
+            events: VecDeque::new(),
+            bytes: 0,
+            moments: VecDeque::new(),
+            last: None,
+            standing,
+            ended: false,
+        };
         Self { owner, cancel: Cancel::new(), told: Mutex::new(told), wake: bounded(1) }
     }
 
@@ -123,6 +150,26 @@ impl Live {
         told.keep(json);
         drop(told);
         let _ = self.wake.0.try_send(());
+    }
+
+    fn push_passing(&self, event: &Event) {
+        let Ok(json) = serde_json::to_string(event) else { return };
+        let mut told = lock(&self.told);
+        told.standing.take(event);
+        if told.moments.len() >= MOMENTS {
+            told.moments.pop_front();
+        }
+        let next = told.first + told.events.len() as u64;
+        told.moments.push_back((next, json));
+        drop(told);
+        let _ = self.wake.0.try_send(());
+    }
+
+    /// Takes the events of the moment that come before the kept event with this number.
+    pub(super) fn take_moments(&self, before: u64) -> Vec<String> {
+        let mut told = lock(&self.told);
+        let end = told.moments.iter().take_while(|(next, _)| *next <= before).count();
+        told.moments.drain(..end).map(|(_, json)| json).collect()
     }
 
     fn end(&self) {
@@ -192,6 +239,10 @@ impl Sink for Teller {
         if let Event::Started { run, .. } = event {
             let _ = self.started.try_send(Ok(run));
         }
+    }
+
+    fn passing(&mut self, event: Event) {
+        self.live.push_passing(&event);
     }
 }
 
@@ -286,6 +337,19 @@ mod tests {
     }
 
     #[test]
+    fn an_event_of_the_moment_is_told_in_its_place_and_not_kept() {
+        let live = live();
+        let moment = Event::Progress { step: 0, done: 1, total: 2, unit: String::new() };
+        live.push(&line(0));
+        live.push_passing(&moment);
+        live.push(&line(1));
+        assert_eq!(live.log(0, 10).unwrap().0.len(), 2);
+        assert_eq!(live.take_moments(0), Vec::<String>::new());
+        assert_eq!(live.take_moments(1).len(), 1);
+        assert_eq!(live.take_moments(2), Vec::<String>::new());
+    }
+
+    #[test]
     fn events_keep_their_numbers_when_old_ones_are_let_go() {
         let live = live();
         for n in 0..10_000 {
@@ -312,5 +376,16 @@ mod tests {
         assert_eq!((standing.step, standing.steps, standing.title.as_str()), (1, 2, "build"));
         standing.take(&Event::Finished { state: RunState::Done, message: String::new() });
         assert_eq!((standing.state, standing.progress), (RunState::Done, 1.0));
+    }
+
+    #[test]
+    fn taking_back_counts_its_own_steps() {
+        let mut standing = Standing::new(RunState::Running, vec![1; 5]);
+        standing.take(&Event::Step { step: 3, title: "four".to_owned() });
+        standing.take(&Event::Started { run: 1, steps: 2, undo: true });
+        assert_eq!((standing.state, standing.step, standing.steps), (RunState::Undoing, 0, 2));
+        standing.take(&Event::Step { step: 3, title: "Take back: four".to_owned() });
+        standing.take(&Event::StepDone { step: 3, unchanged: false });
+        assert_eq!((standing.step, standing.progress), (1, 0.5));
     }
 }

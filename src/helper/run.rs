@@ -69,14 +69,16 @@ impl Entry {
                 next = next.max(live.first());
                 let Some((events, after, ended)) = live.log(next, PAGE) else { continue };
                 let watchers = lock(&self.watchers).clone();
-                for (at, json) in events.iter().enumerate() {
+                for (number, json) in (next..).zip(&events) {
+                    self.tell_moments(connection, live, number, &watchers).await?;
                     for watcher in &watchers {
-                        let body = (next + at as u64, json);
+                        let body = (number, json);
                         connection
                             .emit_signal(Some(watcher), path.as_str(), RUN_INTERFACE, "Event", &body)
                             .await?;
                     }
                 }
+                self.tell_moments(connection, live, after, &watchers).await?;
                 next = after;
                 if events.is_empty() || ended {
                     break ended;
@@ -103,12 +105,31 @@ impl Entry {
                 run.progress_changed(emitter).await?;
                 shown = Some(standing);
             } else if let Some(was) = &mut shown {
-                *was = Standing { progress: was.progress, ..standing.clone() };
+                let progress = was.progress;
+                *was = standing;
+                was.progress = progress;
             }
             if ended {
                 return Ok(());
             }
         }
+    }
+
+    async fn tell_moments(
+        &self,
+        connection: &Connection,
+        live: &Live,
+        before: u64,
+        watchers: &[OwnedUniqueName],
+    ) -> zbus::Result<()> {
+        let path = run_path(self.number);
+        for json in live.take_moments(before) {
+            for watcher in watchers {
+                let body = (&json,);
+                connection.emit_signal(Some(watcher), path.as_str(), RUN_INTERFACE, "Moment", &body).await?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -167,7 +188,7 @@ impl RunObject {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(), Error> {
         let caller = Caller::of(connection, &header).await?;
-        let _piece = self.shared.work.begin(caller.uid).await?;
+        let _piece = self.shared.work.begin_at_run(caller.uid).await?;
         let not_running = || {
             let run = self.entry.number;
             Error::BadArgument(format!(
@@ -197,7 +218,7 @@ impl RunObject {
         from: u64,
     ) -> Result<(Vec<String>, u64, bool), Error> {
         let caller = Caller::of(connection, &header).await?;
-        let _piece = self.shared.work.begin(caller.uid).await?;
+        let _piece = self.shared.work.begin_at_run(caller.uid).await?;
         if !self.belongs_to(&caller) {
             authorize(connection, &caller, &BTreeSet::from([Permission::Inspect]), &BTreeMap::new()).await?;
         }
@@ -228,6 +249,9 @@ impl RunObject {
     async fn progress(&self) -> zbus::fdo::Result<f64> {
         Ok(self.standing().await?.progress)
     }
+
+    #[zbus(signal)]
+    async fn moment(emitter: &SignalEmitter<'_>, event: &str) -> zbus::Result<()>;
 
     #[zbus(signal)]
     async fn event(emitter: &SignalEmitter<'_>, number: u64, event: &str) -> zbus::Result<()>;

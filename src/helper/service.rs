@@ -3,13 +3,13 @@
 //! then the work.
 
 use super::caller::Caller;
-use super::inhibit::Inhibitor;
 use super::job::{self, Live, Task, run_error};
 use super::polkit::authorize;
 use super::run::{Entry, RunObject};
 use super::work::{self, Piece, Work, lock};
-use super::{Flows, PlanError, admit};
+use super::{Flows, admit};
 use crate::engine::{self, Inputs, Owner, Permission, Plan};
+use crate::flows::PlanError;
 use crate::host::{Cancel, Host};
 use crate::ipc::{Error, run_path};
 use async_channel::bounded;
@@ -105,12 +105,7 @@ impl Shared {
     }
 
     /// Begins a run; back when it is on record.
-    async fn start(
-        self: &Arc<Self>,
-        call: Call<'_>,
-        task: Task,
-        why: &str,
-    ) -> Result<OwnedObjectPath, Error> {
+    async fn start(self: &Arc<Self>, call: Call<'_>, task: Task) -> Result<OwnedObjectPath, Error> {
         let owner = call.caller.owner().await?;
         let live = Arc::new(Live::new(owner.clone(), &task));
         {
@@ -120,15 +115,11 @@ impl Shared {
             }
             *current = Some(live.clone());
         }
-        let inhibitor = Inhibitor::take(call.connection, why).await;
         let (started, begun) = bounded(1);
         let thread = {
             let (shared, live) = (self.clone(), live.clone());
             std::thread::Builder::new().name("run".to_owned()).spawn(move || {
-                let release = || {
-                    drop(inhibitor);
-                    *lock(&shared.current) = None;
-                };
+                let release = || *lock(&shared.current) = None;
                 job::work(&shared.host, shared.flows.as_ref(), &task, &live, &started, release);
             })
         };
@@ -291,9 +282,8 @@ impl Service {
                 return Err(Error::MachineChanged);
             }
         }
-        let why = format!("The {} of this machine is being changed", plan.flow);
         let task = Task::Execute { plan: Box::new(plan), inputs: request.inputs.clone() };
-        self.0.start(call, task, &why).await
+        self.0.start(call, task).await
     }
 
     #[zbus(out_args("runs"))]
@@ -342,8 +332,8 @@ impl Service {
             ("title".to_owned(), title.clone().unwrap_or_default()),
         ]);
         call.may(&BTreeSet::from([Permission::Undo]), &about).await?;
-        let title = title.ok_or(Error::NoSuchRun(number))?;
-        self.0.start(call, Task::Undo { run: number }, &format!("Being taken back: {title}")).await
+        title.ok_or(Error::NoSuchRun(number))?;
+        self.0.start(call, Task::Undo { run: number }).await
     }
 
     #[zbus(property(emits_changed_signal = "const"))]

@@ -71,12 +71,26 @@ impl Work {
     /// # Errors
     /// [`Error::Busy`] when that user has too much in progress, [`Error::Leaving`] when the helper goes.
     pub(super) async fn begin(&self, uid: u32) -> Result<Piece, Error> {
+        self.begin_unless(uid, true).await
+    }
+
+    /// Begins a piece of work that has to do with a run that goes on: that can be followed and cancelled
+    /// to its end, also when the helper takes nothing new any more.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when that user has too much in progress.
+    pub(super) async fn begin_at_run(&self, uid: u32) -> Result<Piece, Error> {
+        self.begin_unless(uid, false).await
+    }
+
+    async fn begin_unless(&self, uid: u32, closed: bool) -> Result<Piece, Error> {
         loop {
             let moved = {
                 let mut state = lock(&self.state);
                 match state.door {
                     Door::Open => return self.count(&mut state, uid),
-                    Door::Closed => return Err(Error::Leaving),
+                    Door::Closed if closed => return Err(Error::Leaving),
+                    Door::Closed => return self.count(&mut state, uid),
                     Door::Leaving => state.waiting += 1,
                 }
                 lock(&self.moved).1.clone()
@@ -217,6 +231,7 @@ mod tests {
             assert_eq!(call.await.unwrap_err(), Error::Leaving);
             work.stay();
             assert_eq!(work.begin(0).await.unwrap_err(), Error::Leaving);
+            work.begin_at_run(0).await.unwrap();
         });
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The client for callers without async: the command line. Each call waits for its answer.
 
-use super::{Error, Numbered, RunProxy, Sealed};
+use super::{Error, RunEvent, RunProxy, Sealed};
 use crate::engine::{Plan, RunState, RunSummary, UndoPreview};
 use async_io::block_on;
 use serde_json::Value;
@@ -130,7 +130,7 @@ impl Run {
     }
 
     /// All its events in order, to its end; waits for each.
-    pub fn follow(self) -> impl Iterator<Item = Result<Numbered, Error>> + Send {
+    pub fn follow(self) -> impl Iterator<Item = Result<RunEvent, Error>> + Send {
         let mut follow = self.0.follow();
         std::iter::from_fn(move || block_on(follow.next()))
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The events of a run, none lost and none twice.
+//! The events of a run, none lost and none twice (but those of the moment, like progress: a slow reader
+//! may miss some).
 //!
 //! Signals bring them at once, the run's log has them all. What a signal skipped, or what happened before
 //! anybody listened, is read from the log; so a slow reader or a full queue costs time and no event.
@@ -19,11 +20,11 @@ use zbus::{Connection, MatchRule, Message, MessageStream};
 /// How many signals wait for a slow reader before the oldest are dropped (and later read from the log).
 const QUEUE: usize = 4096;
 
-/// An event with its number in the run's log, from 0.
+/// What a run told.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Numbered {
-    /// Its number.
-    pub number: u64,
+pub struct RunEvent {
+    /// Its number in the run's log, from 0; none for an event of the moment, which the log does not keep.
+    pub number: Option<u64>,
     /// The event.
     pub event: Event,
     /// The event as the document it came as.
@@ -36,7 +37,7 @@ enum Arrived {
     Event {
         sender: String,
         path: String,
-        number: u64,
+        number: Option<u64>,
         json: String,
     },
     /// The helper's name was given up by this connection.
@@ -68,7 +69,6 @@ impl Incoming {
         let events = MatchRule::builder()
             .msg_type(Type::Signal)
             .interface(RUN_INTERFACE)?
-            .member("Event")?
             .path_namespace(RUNS_PATH)?
             .build();
         let owners = MatchRule::builder()
@@ -111,7 +111,11 @@ fn arrived(message: &Message) -> Option<Arrived> {
     match header.member()?.as_str() {
         "Event" => {
             let (number, json) = body.deserialize::<(u64, String)>().ok()?;
-            Some(Arrived::Event { sender, path: header.path()?.to_string(), number, json })
+            Some(Arrived::Event { sender, path: header.path()?.to_string(), number: Some(number), json })
+        }
+        "Moment" => {
+            let (json,) = body.deserialize::<(String,)>().ok()?;
+            Some(Arrived::Event { sender, path: header.path()?.to_string(), number: None, json })
         }
         // Only the bus itself may say who is gone.
         "NameOwnerChanged" if sender == "org.freedesktop.DBus" => {
@@ -120,6 +124,11 @@ fn arrived(message: &Message) -> Option<Arrived> {
         }
         _ => None,
     }
+}
+
+fn told(number: Option<u64>, json: String) -> Result<RunEvent, Error> {
+    let event = serde_json::from_str(&json).map_err(|e| Error::Protocol(e.to_string()))?;
+    Ok(RunEvent { number, event, json })
 }
 
 /// Reads the events of one run to its end. See [`Run::follow`](super::Run::follow).
@@ -168,19 +177,19 @@ impl Follow {
     ///
     /// # Errors
     /// [`Error::Gone`] when the helper went away before the run was over; the last item then.
-    pub async fn next(&mut self) -> Option<Result<Numbered, Error>> {
+    pub async fn next(&mut self) -> Option<Result<RunEvent, Error>> {
         if self.over {
             return None;
         }
         let item = self.advance().await;
         self.over = match &item {
-            Ok(Some(numbered)) => self.is_last(&numbered.event).await,
+            Ok(Some(told)) => self.is_last(&told.event).await,
             Ok(None) | Err(_) => true,
         };
         item.transpose()
     }
 
-    async fn advance(&mut self) -> Result<Option<Numbered>, Error> {
+    async fn advance(&mut self) -> Result<Option<RunEvent>, Error> {
         if !self.began {
             let ended = self.read_log().await?;
             self.began = true;
@@ -193,10 +202,9 @@ impl Follow {
         }
         loop {
             if let Some(json) = self.backlog.pop_front() {
-                let event = serde_json::from_str(&json).map_err(|e| Error::Protocol(e.to_string()))?;
                 let number = self.next;
                 self.next += 1;
-                return Ok(Some(Numbered { number, event, json }));
+                return told(Some(number), json).map(Some);
             }
             if self.incoming.overflow.swap(false, Ordering::SeqCst) {
                 self.read_log().await?;
@@ -215,13 +223,16 @@ impl Follow {
                 }
                 Ok(Arrived::Event { sender, path, number, json }) => {
                     // Anybody may send us such a signal; only the helper's counts.
-                    if sender != self.helper.as_str() || path != self.path || number < self.next {
+                    if sender != self.helper.as_str() || path != self.path {
                         continue;
                     }
-                    if number == self.next {
-                        self.backlog.push_back(json);
-                    } else {
-                        self.read_log().await?;
+                    match number {
+                        None => return told(None, json).map(Some),
+                        Some(number) if number < self.next => {}
+                        Some(number) if number == self.next => self.backlog.push_back(json),
+                        Some(_) => {
+                            self.read_log().await?;
+                        }
                     }
                 }
             }

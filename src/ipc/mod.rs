@@ -23,7 +23,7 @@ mod sealed;
 pub use agent::{Agent, AgentError};
 pub use client::{Client, Run};
 pub use error::Error;
-pub use follow::{Follow, Numbered};
+pub use follow::{Follow, RunEvent};
 pub use proxy::RunProxy;
 pub use sealed::{Sealed, SealedError, read_sealed};
 

@@ -29,7 +29,12 @@ pub trait Run {
     #[zbus(property)]
     fn progress(&self) -> zbus::Result<f64>;
 
-    /// One event of this run, with its number. Sent to those only who started the run or asked for its log.
+    /// One event of the moment (progress), which the log does not keep. Sent to the same.
+    #[zbus(signal)]
+    fn moment(&self, event: String) -> zbus::Result<()>;
+
+    /// One event of this run, with its number in the log. Sent to those only who started the run or asked
+    /// for its log.
     #[zbus(signal)]
     fn event(&self, number: u64, event: String) -> zbus::Result<()>;
 }

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+# Which of cargo's profiles is built and installed: release, or dev for the tests.
+PROFILE ?= release
+CARGO ?= cargo
+
+# `sudo make` with a Rust that the user installed for themselves.
+ifneq ($(SUDO_USER),)
+SUDO_HOME := $(shell getent passwd $(SUDO_USER) | cut -d: -f6)
+export PATH := $(PATH):$(SUDO_HOME)/.cargo/bin
+ifeq ($(wildcard $(HOME)/.rustup),)
+export RUSTUP_HOME ?= $(SUDO_HOME)/.rustup
+endif
+endif
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+# What needs root is asked for with sudo, and keeps the way to cargo.
+ifneq ($(shell id -u),0)
+AS_ROOT := sudo env PATH="$(PATH)"
+endif
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+TARGET := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+SCRIPTS := scripts/*.sh tests/bus/*.sh tests/kernels/*.sh .ci/run
+
+.DEFAULT_GOAL := build
+.PHONY: build deps run test lint bench doc install uninstall test-kernels help
+
+build: ## build the programs
+	$(CARGO) build --profile $(PROFILE) --no-default-features --bins
+
+deps: ## install what is needed to build, run and test (by apt, with root or sudo)
+	@scripts/deps.sh
+
+run: deps ## do the whole job on the practice host: apply, verify, undo, compare
+	$(CARGO) build --no-default-features --bins
+	$(AS_ROOT) env PROFILE=dev scripts/practice-host.sh
+
+# First what a headless machine gets, then everything.
+test: deps ## all tests; those of the helper and its bus run as root in a view of this machine
+	$(CARGO) test --no-default-features
+	$(CARGO) test
+ifneq ($(AS_ROOT),)
+	$(CARGO) test --no-default-features --test helper --config "target.'cfg(unix)'.runner = 'sudo'"
+endif
+
+test-kernels: ## build the modules for other releases' kernels, and load them in VMs
+	@scripts/deps.sh kernels
+	$(CARGO) build --no-default-features --bins
+	tests/kernels/roots.sh
+	$(AS_ROOT) env PROFILE=dev VMWARE_SOURCES="$(VMWARE_SOURCES)" tests/kernels/matrix.sh
+
+lint: ## formatting, clippy with the house rules, scripts, licences of dependencies
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --no-default-features -- -D warnings
+	$(CARGO) clippy --all-targets -- -D warnings
+	if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); fi
+	scripts/licences.sh
+
+bench: ## the benchmarks
+	$(CARGO) bench --no-default-features
+
+doc: ## the documentation of the code, in target/doc
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
+
+install: ## install what was built: PREFIX=/usr/local, DESTDIR for packages
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" TARGET="$(TARGET)" scripts/install.sh install
+
+uninstall: ## remove what `make install` installed
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" TARGET="$(TARGET)" scripts/install.sh uninstall
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'

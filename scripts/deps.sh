@@ -1,0 +1,89 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Installs what Hostwright needs to be built, run and tested, with the distribution's package tool:
+#
+#   deps.sh            to build, to run, for `make run` and `make test`
+#   deps.sh kernels    also for `make test-kernels`
+#
+# Quick when all is there. As another user than root it uses sudo.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { echo "deps: $*"; }
+fail() {
+  echo "deps: $*" >&2
+  exit 1
+}
+
+as_root=()
+if [[ $(id -u) -ne 0 ]]; then
+  as_root=(sudo)
+fi
+
+# --- packages ---
+
+packages=(
+  gcc make binutils libc6-dev            # Rust's linker, and to compile modules
+  kmod mokutil openssl xz-utils zstd     # modules: index, keys, signatures, compression
+  bubblewrap                             # the sandbox that foreign code is built in
+  dbus polkitd pkexec                    # the helper's bus and who may use it
+  mmdebstrap debian-archive-keyring      # roots of other releases
+  util-linux findutils                   # namespaces of the tests
+)
+if [[ ${1:-} == kernels ]]; then
+  packages+=(qemu-system-x86 cpio)
+fi
+
+# Whether a kernel is here with headers that something can be built against.
+have_headers() {
+  local build
+  for build in /lib/modules/*/build; do
+    if [[ -e $build/Makefile && -e $build/Module.symvers ]]; then return 0; fi
+  done
+  return 1
+}
+
+if command -v apt-get >/dev/null; then
+  installed=$(dpkg-query -W -f='${db:Status-Status} ${Package}\n' 2>/dev/null)
+  missing=()
+  for package in "${packages[@]}"; do
+    if ! grep -qx "installed $package" <<<"$installed"; then missing+=("$package"); fi
+  done
+  if ! have_headers; then
+    arch=$(dpkg --print-architecture)
+    # shellcheck disable=SC1091 # not a file of ours
+    case $(. /etc/os-release && echo "$ID") in
+      ubuntu) missing+=(linux-image-generic linux-headers-generic) ;;
+      *) missing+=("linux-image-$arch" "linux-headers-$arch") ;;
+    esac
+  fi
+  if [[ ${#missing[@]} -gt 0 ]]; then
+    if [[ ${#as_root[@]} -gt 0 ]] && ! command -v sudo >/dev/null; then
+      fail "these packages are missing: ${missing[*]}. Install them as root: apt-get install ${missing[*]}"
+    fi
+    say "installing ${missing[*]}"
+    "${as_root[@]}" apt-get update -q
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" ||
+      fail "apt-get could not install them; its message above says why"
+    have_headers || fail "no kernel under /lib/modules has headers yet; install the headers of one by hand"
+  fi
+else
+  missing=()
+  for tool in cc make ld depmod mokutil openssl xz zstd bwrap dbus-daemon pkcheck mmdebstrap unshare setpriv; do
+    if ! command -v "$tool" >/dev/null; then missing+=("$tool"); fi
+  done
+  [[ ${#missing[@]} -eq 0 ]] || fail "only apt is used here. Please install what holds these programs: ${missing[*]}"
+  have_headers || fail "no kernel under /lib/modules has headers; install the header package of your kernel"
+fi
+
+# --- Rust ---
+
+# The oldest Rust that the package says it builds with.
+wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+how="Get a new one with rustup: on Debian 13 and newer \`apt install rustup && rustup default stable\`, elsewhere as https://rustup.rs says. Then run this again"
+command -v cargo >/dev/null || fail "cargo is missing; Rust $wanted or newer is needed. $how"
+have=$(rustc --version | cut -d' ' -f2)
+have=${have%%-*}
+[[ $(printf '%s\n' "$wanted" "$have" | sort -V | head -n1) == "$wanted" ]] ||
+  fail "Rust $wanted or newer is needed, and this is $have. $how"

@@ -1,0 +1,136 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Installs or removes Hostwright; called by the Makefile, which builds first.
+#
+#   install.sh install|uninstall
+#
+# PREFIX    where programs go (default /usr/local)
+# DESTDIR   a folder to install into for a package; then nothing on this machine is told about it
+# TARGET    the folder with the built programs
+#
+# What other programs look for goes where they look, whatever PREFIX is: polkit reads its actions below
+# /usr/share only, and the bus its policies below /usr/share and /etc only.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+umask 022
+
+fail() {
+  echo "install: $*" >&2
+  exit 1
+}
+
+mode=${1:-}
+PREFIX=${PREFIX:-/usr/local}
+DESTDIR=${DESTDIR:-}
+DESTDIR=${DESTDIR%/}
+TARGET=${TARGET:-target/release}
+[[ $mode == install || $mode == uninstall ]] || fail "say install or uninstall"
+[[ $PREFIX == /* && $PREFIX != / ]] || fail "PREFIX must be a folder's full name, not '$PREFIX'"
+PREFIX=${PREFIX%/}
+[[ $PREFIX$DESTDIR != *[[:space:]\|]* ]] || fail "PREFIX and DESTDIR cannot hold spaces"
+
+bindir=$PREFIX/bin
+libexecdir=$PREFIX/libexec
+datadir=$PREFIX/share
+case $PREFIX in
+  /usr) # a package of the distribution
+    policydir=/usr/share/dbus-1/system.d
+    servicedir=/usr/share/dbus-1/system-services
+    libdir=/usr/lib
+    ;;
+  /usr/local) # searched by all of them, but for the bus's policies
+    policydir=/etc/dbus-1/system.d
+    servicedir=/usr/local/share/dbus-1/system-services
+    libdir=/usr/local/lib
+    ;;
+  *) # searched by none of them
+    policydir=/etc/dbus-1/system.d
+    servicedir=/usr/share/dbus-1/system-services
+    libdir=/etc
+    ;;
+esac
+polkitdir=/usr/share/polkit-1/actions
+
+made=$(mktemp -d)
+trap 'rm -rf "$made"' EXIT
+
+# put MODE FILE DESTINATION: one installed file, or its removal.
+put() {
+  local destination=$DESTDIR$3
+  if [[ $mode == install ]]; then
+    install -D -m "$1" "$2" "$destination" || fail "cannot write $destination; as root, or with DESTDIR?"
+  else
+    rm -f "$destination" || fail "cannot remove $destination; as root?"
+    # Folders of our own that are empty now.
+    [[ $3 != */hostwright/* ]] || rmdir --ignore-fail-on-non-empty -p "$(dirname "$destination")" 2>/dev/null || true
+  fi
+}
+
+# The same from a template.
+put_from() {
+  sed "s|@libexecdir@|$libexecdir|g" "$1" >"$made/file"
+  put 644 "$made/file" "$2"
+}
+
+# What the program says of itself: pages and completions cannot differ from it.
+shopt -s nullglob
+if [[ $mode == install ]]; then
+  for program in hostwright hostwright-helper; do
+    [[ -x $TARGET/$program ]] || fail "$TARGET/$program is not built yet; run \`make\` first"
+  done
+  mkdir "$made/man"
+  "$TARGET/hostwright" man --out "$made/man"
+  for shell in bash zsh fish; do
+    "$TARGET/hostwright" completions "$shell" >"$made/$shell"
+  done
+  pages=("$made"/man/*.1)
+  [[ ${#pages[@]} -gt 0 ]] || fail "$TARGET/hostwright wrote no manual pages"
+else
+  pages=("$DESTDIR$datadir"/man/man1/hostwright.1 "$DESTDIR$datadir"/man/man1/hostwright-*.1)
+  # Before its files go; it takes back what it has not finished.
+  if [[ -z $DESTDIR && -d /run/systemd/system ]]; then
+    systemctl stop hostwright-helper.service 2>/dev/null || true
+  fi
+fi
+
+put 755 "$TARGET/hostwright" "$bindir/hostwright"
+put 755 "$TARGET/hostwright-helper" "$libexecdir/hostwright-helper"
+put 644 data/dbus/org.hostwright.Helper1.conf "$policydir/org.hostwright.Helper1.conf"
+put_from data/dbus/org.hostwright.Helper1.service.in "$servicedir/org.hostwright.Helper1.service"
+put 644 data/polkit/org.hostwright.policy "$polkitdir/org.hostwright.policy"
+put_from data/systemd/hostwright-helper.service.in "$libdir/systemd/system/hostwright-helper.service"
+put 644 data/sysusers.d/hostwright.conf "$libdir/sysusers.d/hostwright.conf"
+for page in "${pages[@]}"; do put 644 "$page" "$datadir/man/man1/$(basename "$page")"; done
+put 644 "$made/bash" "$datadir/bash-completion/completions/hostwright"
+put 644 "$made/zsh" "$datadir/zsh/site-functions/_hostwright"
+put 644 "$made/fish" "$datadir/fish/vendor_completions.d/hostwright.fish"
+for schema in data/schemas/*.json; do put 644 "$schema" "$datadir/hostwright/schemas/$(basename "$schema")"; done
+for text in README.md CHANGELOG.md LICENSE; do put 644 "$text" "$datadir/doc/hostwright/$text"; done
+
+# A package tells the machine by its own scripts.
+[[ -z $DESTDIR ]] || exit 0
+
+if [[ $mode == install ]]; then
+  # Without the user, foreign code is built as 65534, who may own files of others.
+  if command -v systemd-sysusers >/dev/null; then
+    systemd-sysusers "$libdir/sysusers.d/hostwright.conf"
+  elif ! getent passwd hostwright-build >/dev/null; then
+    useradd --system --no-create-home --home-dir / --shell /usr/sbin/nologin \
+      --comment "Builds foreign code for Hostwright" hostwright-build ||
+      fail "the user hostwright-build could not be made; make it by hand"
+  fi
+fi
+if [[ -d /run/systemd/system ]]; then
+  systemctl daemon-reload
+fi
+# The bus reads new policies when it is told to; polkit looks by itself.
+if [[ -S /run/dbus/system_bus_socket ]]; then
+  dbus-send --system --type=method_call --print-reply --dest=org.freedesktop.DBus / \
+    org.freedesktop.DBus.ReloadConfig >/dev/null ||
+    echo "install: the system bus could not be told of the change; restart the machine, or reload it by hand" >&2
+fi
+if [[ $mode == uninstall ]]; then
+  echo "What Hostwright changed on this machine stays as it is, and so do its history (/var/lib/hostwright)"
+  echo "and the user hostwright-build. To take changes back, run \`hostwright undo\` before removing it."
+fi
