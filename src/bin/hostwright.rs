@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The command line.
+//! The command line of Hostwright.
 
 use std::process::ExitCode;
 

@@ -198,10 +198,16 @@ fn last_words(standing: &Standing, root: Option<&str>) -> Problem {
     }
     let root = root.map(|r| format!("--root {r} ")).unwrap_or_default();
     let name = run.map_or_else(|| "The run".to_owned(), |n| format!("Run {n}"));
+    let finished = done >= steps;
     let verb = if *undo { "taken back" } else { "done" };
     let done = format!("{done} of {} {verb}", count(*steps, "step", "steps"));
     let at = if title.is_empty() { String::new() } else { format!(", the last one begun: {title}") };
-    let (reason, remedy) = if *elsewhere {
+    let (reason, remedy) = if !*elsewhere && *steps > 0 && *undo && finished {
+        (
+            format!("{name} was at its end: all of it was taken back; only its last records may be missing."),
+            format!("See how it ended: hostwright {root}runs"),
+        )
+    } else if *elsewhere {
         (
             format!(
                 "{name} goes on without this terminal and takes back what it did. At this moment: {done}{at}."
