@@ -29,6 +29,7 @@
 //! *crossing the privilege boundary* → `ipc` and `helper`; *showing* → `cli` (and later `ui`).
 //! Arrows go one way: `cli → ipc → helper → engine → host`, and `flows → engine, detect`.
 
+pub mod cli;
 pub mod detect;
 pub mod engine;
 pub mod flows;

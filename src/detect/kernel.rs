@@ -1,6 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The kernels under `/lib/modules`, their headers, and what built them.
 
+mod compiler;
+mod config;
+mod headers;
+mod identity;
+mod read;
+
+pub use compiler::{choose as choose_compiler, parse_version_text};
+pub use config::parse_config;
+pub use identity::{IdentityError, build_id};
+pub(super) use read::{chosen, kernels, running};
+
 use super::Finding;
 use super::modules::ModuleFile;
 use schemars::JsonSchema;
@@ -219,7 +230,7 @@ impl KernelConfig {
         "CONFIG_CC_VERSION_TEXT",
         "CONFIG_GCC_VERSION",
         "CONFIG_CLANG_VERSION",
-        "CONFIG_LD_IS_*",
+        "CONFIG_LD_*",
         "CONFIG_LTO*",
         "CONFIG_CFI*",
         "CONFIG_MODULES",

@@ -12,9 +12,12 @@
 //! too: a scratch root without a `/proc` of its own is not running, and says so in its findings.
 
 pub mod boot;
+pub mod certificate;
 pub mod cpu;
 pub mod distro;
+pub mod efi;
 mod finding;
+mod gather;
 pub mod gpu;
 pub mod iommu;
 pub mod kernel;
@@ -23,6 +26,7 @@ mod look;
 pub mod memory;
 pub mod modules;
 pub mod os;
+mod pci;
 pub mod processes;
 pub mod score;
 pub mod secure_boot;
@@ -35,6 +39,7 @@ pub mod vmware;
 pub use boot::{Bootloader, BootloaderKind, Initramfs, InitramfsTool};
 pub use cpu::Cpu;
 pub use finding::Finding;
+pub use gather::{Options, Topic, UnknownTopic, gather, gather_with};
 pub use gpu::Gpu;
 pub use iommu::Iommu;
 pub use kernel::{

@@ -166,12 +166,12 @@ fn elf_machine(header: &[u8]) -> Option<&'static str> {
 
 /// Whether `/proc/mounts` says that `/` is read-only.
 fn root_is_read_only(mounts: &str) -> bool {
-    let options = mounts.lines().filter_map(|line| {
+    let mut options = mounts.lines().filter_map(|line| {
         let mut words = line.split_whitespace().skip(1);
         (words.next()? == "/").then(|| words.nth(1)).flatten()
     });
     // The last mount on a place is the one that is seen.
-    options.last().is_some_and(|options| options.split(',').any(|o| o == "ro"))
+    options.next_back().is_some_and(|options| options.split(',').any(|o| o == "ro"))
 }
 
 fn immutable(look: &Look<'_>, os: &Os) -> Option<Immutable> {

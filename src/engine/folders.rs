@@ -13,7 +13,7 @@ pub(super) const STATE: &str = "/var/lib/hostwright";
 /// The runs, one folder each, for root only.
 pub(super) const RUNS: &str = "/var/lib/hostwright/runs";
 /// Held by whoever changes the machine.
-pub(super) const LOCK: &str = "/run/hostwright/lock";
+pub const LOCK: &str = "/run/hostwright/lock";
 
 /// The largest plan that is read.
 const PLAN_LIMIT: u64 = 256 << 20;

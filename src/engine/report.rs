@@ -135,6 +135,9 @@ pub struct RunSummary {
     pub ended: Option<Timestamp>,
     /// Digest of its plan.
     pub digest: String,
+    /// The choices that its plan was made from.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub choices: serde_json::Value,
     /// Its steps.
     pub steps: Vec<StepSummary>,
     /// What was said at its end.

@@ -48,6 +48,7 @@ fn unreadable(run: u32, error: &JournalError) -> RunSummary {
         started: Timestamp::UNIX_EPOCH,
         ended: None,
         digest: String::new(),
+        choices: serde_json::Value::Null,
         steps: Vec::new(),
         message: None,
         log: None,

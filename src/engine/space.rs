@@ -3,6 +3,7 @@
 
 use super::error::RunError;
 use super::folders::RUNS;
+pub(super) use super::folders::RUNS as KEPT;
 use super::plan::Plan;
 use super::restore::folder;
 use crate::host::{FileKind, Host};

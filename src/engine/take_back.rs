@@ -4,10 +4,10 @@
 use super::context::Context;
 use super::error::StepError;
 use super::event::Event;
-use super::failpoint;
 use super::journal::{Record, StepHistory};
 use super::plan::Plan;
 use super::report::Reversal;
+use crate::host::failpoint;
 
 /// How taking back ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -103,9 +103,11 @@ fn note(ctx: &mut Context<'_>, reversal: &Reversal, known: &StepHistory) -> Opti
     (!notes.is_empty()).then(|| notes.join("; "))
 }
 
-/// Makes derived files anew where they no longer fit, in the order of the plan.
+/// Does what had to wait until every file is as it was.
 fn settle(ctx: &mut Context<'_>, plan: &Plan, outcome: &mut Outcome) {
-    for (i, step) in plan.steps.iter().enumerate() {
+    let mut steps: Vec<_> = plan.steps.iter().enumerate().collect();
+    steps.sort_by_key(|(_, step)| step.action().settle_order());
+    for (i, step) in steps {
         let before = match ctx.journal().borrow().history().steps.get(&i) {
             Some(known) if !known.unchanged => known.before.clone(),
             _ => continue,

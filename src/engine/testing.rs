@@ -7,7 +7,7 @@ use super::report::{Inputs, Owner, RunReport};
 use super::steps::Step;
 use super::{RunError, RunState};
 use crate::host::fake::{FakeRunner, host};
-use crate::host::{Cancel, FileState, Host, HostKind};
+use crate::host::{Cancel, FileState, Host, HostKind, Output};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -94,7 +94,7 @@ impl Scene {
         assert!(report.is_verified(), "{report:?}");
         let undone = self.undo(report.run).unwrap();
         assert_eq!(undone.state, RunState::Undone, "{undone:?}");
-        assert_eq!(self.tree(), before);
+        same(&self.tree(), &before);
         report
     }
 }
@@ -104,7 +104,7 @@ pub(crate) fn tree(host: &Host) -> BTreeMap<String, FileState> {
     fn walk(host: &Host, dir: &str, into: &mut BTreeMap<String, FileState>) {
         for entry in host.root().list(dir).unwrap() {
             let path = format!("{}/{}", dir.trim_end_matches('/'), entry.name);
-            if ["/var/lib/hostwright", "/run/hostwright"].contains(&path.as_str()) {
+            if ["/var/lib/hostwright", "/var/cache/hostwright", "/run/hostwright"].contains(&path.as_str()) {
                 continue;
             }
             let state = host.root().state(&path).unwrap();
@@ -116,7 +116,7 @@ pub(crate) fn tree(host: &Host) -> BTreeMap<String, FileState> {
     }
     let mut found = BTreeMap::new();
     walk(host, "/", &mut found);
-    for made_by_the_run in ["/var/lib", "/var", "/run"] {
+    for made_by_the_run in ["/var/lib", "/var/cache", "/var", "/run"] {
         let empty = !found.keys().any(|p| p.starts_with(&format!("{made_by_the_run}/")));
         if empty {
             found.remove(made_by_the_run);
@@ -144,4 +144,187 @@ pub(crate) fn plan(steps: Vec<Step>) -> Plan {
 /// Whoever runs the tests.
 pub(crate) fn owner() -> Owner {
     Owner { uid: nix::unistd::geteuid().as_raw(), name: "tester".into() }
+}
+
+/// Asserts that two trees are the same, and shows only what differs.
+#[track_caller]
+pub(crate) fn same(now: &BTreeMap<String, FileState>, before: &BTreeMap<String, FileState>) {
+    let paths: std::collections::BTreeSet<_> = now.keys().chain(before.keys()).collect();
+    let differ: Vec<_> = paths
+        .into_iter()
+        .filter(|p| now.get(*p) != before.get(*p))
+        .map(|p| format!("{p}\n  before {:?}\n  now    {:?}", before.get(p), now.get(p)))
+        .collect();
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
+}
+
+/// A kernel of a test's own, which `rmmod` and `modprobe` change and `/proc/modules` shows.
+#[derive(Clone, Default)]
+pub(crate) struct FakeKernel(Arc<std::sync::Mutex<KernelState>>);
+
+#[derive(Default)]
+struct KernelState {
+    proc_modules: std::path::PathBuf,
+    loaded: Vec<String>,
+    used: BTreeMap<String, u64>,
+    needs: BTreeMap<String, String>,
+    rejects: BTreeMap<String, String>,
+}
+
+impl FakeKernel {
+    /// The running machine with this kernel and these modules loaded.
+    pub fn scene(release: &str, loaded: &[&str]) -> (Scene, Self) {
+        Self::scene_with(release, loaded, FakeRunner::new())
+    }
+
+    /// As [`FakeKernel::scene`], with a runner that already answers some commands.
+    pub fn scene_with(release: &str, loaded: &[&str], runner: FakeRunner) -> (Scene, Self) {
+        let kernel = Self::default();
+        let answering = kernel.clone();
+        let runner = runner.answer(move |command| {
+            let name = command.args.last()?;
+            match command.program.as_str() {
+                "modprobe" => Some(answering.load(name)),
+                "rmmod" => Some(answering.unload(name)),
+                _ => None,
+            }
+        });
+        let scene = Scene::new(HostKind::Machine, runner);
+        scene.put("/proc/sys/kernel/osrelease", format!("{release}\n"), 0o644);
+        let mut state = kernel.0.lock().unwrap();
+        state.proc_modules = scene.path().join("proc/modules");
+        state.loaded = loaded.iter().map(|m| (*m).to_owned()).collect();
+        state.show();
+        drop(state);
+        (scene, kernel)
+    }
+
+    pub fn loaded(&self) -> Vec<String> {
+        self.0.lock().unwrap().loaded.clone()
+    }
+
+    pub fn used(&self, module: &str, times: u64) {
+        let mut state = self.0.lock().unwrap();
+        state.used.insert(module.into(), times);
+        state.show();
+    }
+
+    pub fn needs(&self, module: &str, other: &str) {
+        self.0.lock().unwrap().needs.insert(module.into(), other.into());
+    }
+
+    pub fn rejects(&self, module: &str, saying: &str) {
+        self.0.lock().unwrap().rejects.insert(module.into(), saying.into());
+    }
+
+    fn load(&self, name: &str) -> Output {
+        let mut state = self.0.lock().unwrap();
+        if let Some(said) = state.rejects.get(name) {
+            return Output { code: Some(1), stderr: said.clone(), ..Output::default() };
+        }
+        let needed = state.needs.get(name).cloned();
+        for name in needed.into_iter().chain([name.to_owned()]) {
+            if !state.loaded.contains(&name) {
+                state.loaded.push(name);
+            }
+        }
+        state.show();
+        Output { code: Some(0), ..Output::default() }
+    }
+
+    fn unload(&self, name: &str) -> Output {
+        let mut state = self.0.lock().unwrap();
+        if state.used.get(name).is_some_and(|n| *n > 0) || !state.loaded.contains(&name.to_owned()) {
+            return Output { code: Some(1), stderr: format!("rmmod: ERROR: {name}"), ..Output::default() };
+        }
+        state.loaded.retain(|m| m != name);
+        state.show();
+        Output { code: Some(0), ..Output::default() }
+    }
+}
+
+impl KernelState {
+    fn show(&self) {
+        let line = |m: &String| {
+            let users: Vec<&String> = self
+                .needs
+                .iter()
+                .filter(|(u, n)| *n == m && self.loaded.contains(u))
+                .map(|(u, _)| u)
+                .collect();
+            let uses = self.used.get(m).copied().unwrap_or(0) + users.len() as u64;
+            let users: String = users.iter().map(|u| format!("{u},")).collect();
+            format!("{m} 16384 {uses} {} Live 0x0\n", if users.is_empty() { "-" } else { &users })
+        };
+        std::fs::write(&self.proc_modules, self.loaded.iter().map(line).collect::<String>()).unwrap();
+    }
+}
+
+/// Services of a test's own, which `systemctl` or init scripts start and stop.
+#[derive(Clone, Default)]
+pub(crate) struct FakeServices(Arc<std::sync::Mutex<(Vec<String>, Vec<String>)>>);
+
+impl FakeServices {
+    pub fn systemd(active: &[&str]) -> (Self, FakeRunner) {
+        let services = Self::default();
+        services.0.lock().unwrap().0 = active.iter().map(|u| (*u).to_owned()).collect();
+        let answering = services.clone();
+        let runner = FakeRunner::new().answer(move |c| {
+            (c.program == "systemctl").then(|| answering.answer(&c.args[0], c.args.last().unwrap()))
+        });
+        (services, runner)
+    }
+
+    pub fn init_scripts(active: &[&str]) -> (Self, FakeRunner) {
+        let services = Self::default();
+        services.0.lock().unwrap().0 = active.iter().map(|u| (*u).to_owned()).collect();
+        let answering = services.clone();
+        let runner = FakeRunner::new().answer(move |c| {
+            let name = c.program.strip_prefix("/etc/init.d/")?;
+            Some(answering.answer(&c.args[0], name))
+        });
+        (services, runner)
+    }
+
+    pub fn active(&self) -> Vec<String> {
+        self.0.lock().unwrap().0.clone()
+    }
+
+    /// From now on it stops and does not start.
+    pub fn breaks(&self, unit: &str) {
+        self.0.lock().unwrap().1.push(unit.into());
+    }
+
+    pub fn mended(&self, unit: &str) {
+        self.0.lock().unwrap().1.retain(|u| u != unit);
+    }
+
+    /// The commands so far that change something.
+    pub fn changes(&self, scene: &Scene) -> Vec<String> {
+        let mut calls = scene.runner.calls();
+        calls.retain(|c| !c.contains("is-active") && !c.ends_with(" status"));
+        calls
+    }
+
+    fn answer(&self, verb: &str, unit: &str) -> Output {
+        let (active, broken) = &mut *self.0.lock().unwrap();
+        let code = match verb {
+            "is-active" | "status" => i32::from(!active.iter().any(|u| u == unit)) * 3,
+            "stop" => {
+                active.retain(|u| u != unit);
+                0
+            }
+            _ if broken.iter().any(|u| u == unit) => {
+                active.retain(|u| u != unit);
+                let stderr = format!("Job for {unit} failed");
+                return Output { code: Some(1), stderr, ..Output::default() };
+            }
+            _ => {
+                active.retain(|u| u != unit);
+                active.push(unit.to_owned());
+                0
+            }
+        };
+        Output { code: Some(code), ..Output::default() }
+    }
 }

@@ -1,3 +1,59 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Decides: choices and facts become a plan.
+//! Decides: each flow turns facts and choices into a plan, or refuses with the reason, and knows
+//! how to check that it worked.
+//!
+//! `plan` of a flow is pure. What is around it here gathers the facts it needs, so that the command
+//! line on a scratch root and the helper on the machine come to the same plan by the same way.
+
 pub mod vmware;
+
+use crate::engine::Inputs;
+use crate::engine::event::{Check, Sink};
+use crate::engine::plan::{Plan, Refusal};
+use crate::host::{Cancel, Host};
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The flow refuses: looked, understood, and must not or cannot be done.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// There is no such flow.
+    #[error("there is no flow called `{0}`; there is: vmware")]
+    UnknownFlow(String),
+    /// The choices are no valid document for this flow.
+    #[error("the choices are not valid: {0}")]
+    BadChoices(String),
+    /// Somebody asked to stop while it was being made.
+    #[error("cancelled while the plan was made; nothing was changed")]
+    Cancelled,
+    /// Looking failed in a way that is no refusal.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Looks at the machine and makes the plan of `flow`. Changes nothing but caches.
+///
+/// # Errors
+/// See [`PlanError`].
+pub fn plan(
+    host: &Host,
+    flow: &str,
+    choices: &serde_json::Value,
+    inputs: &Inputs,
+    cancel: &Cancel,
+    sink: &mut dyn Sink,
+) -> Result<Plan, PlanError> {
+    match flow {
+        vmware::FLOW => vmware::plan_here(host, choices, inputs, cancel, sink),
+        other => Err(PlanError::UnknownFlow(other.to_owned())),
+    }
+}
+
+/// Looks whether what `plan` promised is so. Each check says what it looked at.
+pub fn check(host: &Host, plan: &Plan) -> Vec<Check> {
+    match plan.flow.as_str() {
+        vmware::FLOW => vmware::check::check(host, plan),
+        _ => Vec::new(),
+    }
+}

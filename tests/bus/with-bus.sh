@@ -18,6 +18,11 @@
 #
 #   WITH_BUS_UPPER   a folder per overlay (usr, etc, ...) with what differs from the machine
 #   WITH_BUS_LOWER   a folder per overlay with what is really there
+#   WITH_BUS_TREES   a file that says which folder belongs to which tree: FOLDER TREE, one per line
+#
+# tree.sh beside this script compares the view with what it was before.
+#
+# What is installed is what cargo built last with the profile in PROFILE (default: dev).
 #
 # The exit status is the command's. When it ends, and when this script or whoever started it is killed,
 # everything in the view ends too: it is a process namespace of its own, and its files are in memory.
@@ -116,6 +121,7 @@ overlay() {
   mkdir -p "$upper" "$work"
   mkdir -p "$state/lower/$2"
   mount --bind "$1" "$state/lower/$2"
+  echo "$2 $1" >>"$state/trees"
   chmod --reference="$1" "$upper"
   chown --reference="$1" "$upper"
   mount -t overlay -o "lowerdir=$state/lower/$2,upperdir=$upper,workdir=$work" overlay "$1" 2>/dev/null ||
@@ -170,11 +176,11 @@ done
 cd "$here" 2>/dev/null || cd /
 unset DBUS_SYSTEM_BUS_ADDRESS DBUS_SESSION_BUS_ADDRESS DBUS_STARTER_ADDRESS XDG_RUNTIME_DIR
 export TMPDIR=/tmp
-export WITH_BUS_UPPER=$state/upper WITH_BUS_LOWER=$state/lower
+export WITH_BUS_UPPER=$state/upper WITH_BUS_LOWER=$state/lower WITH_BUS_TREES=$state/trees
 
 if [[ $install == yes ]]; then
   # MAKEFLAGS of a make around this are no business of the installation.
-  env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -s -C "$project" install DESTDIR= >"$state/install.log" 2>&1 || {
+  env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -s -C "$project" install DESTDIR= PROFILE="${PROFILE:-dev}" >"$state/install.log" 2>&1 || {
     cat "$state/install.log" >&2
     fail "the project could not be installed in the view"
   }

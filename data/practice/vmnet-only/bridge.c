@@ -183,10 +183,10 @@ VNetBridgeUp(VNetBridge *bridge,       // IN/OUT
 
 
 int
-VNetBridge_Create(char *devName,     // IN
-                  uint32 flags,      // IN: none so far
-                  VNetJack *hubJack, // IN: on the hub that the port will be on
-                  VNetPort **ret)    // OUT
+VNetBridge_Create(const char *devName, // IN
+                  uint32 flags,        // IN: none so far
+                  VNetJack *hubJack,   // IN: on the hub that the port will be on
+                  VNetPort **ret)      // OUT
 {
    VNetBridge *bridge;
    int retval;

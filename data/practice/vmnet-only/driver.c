@@ -18,7 +18,7 @@
 /* One per kind of port, each in its own file. */
 extern int VNetUserIf_Create(VNetPort **ret);
 extern int VNetNetIf_Create(char *devName, VNetPort **ret, int hubNum);
-extern int VNetBridge_Create(char *devName, uint32 flags, VNetJack *hubJack,
+extern int VNetBridge_Create(const char *devName, uint32 flags, VNetJack *hubJack,
                              VNetPort **ret);
 
 /* An open file. Its port is another one after VNetReplacePort. */

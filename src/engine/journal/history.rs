@@ -165,6 +165,7 @@ impl History {
             started: self.begin.at,
             ended: self.end.as_ref().map(|(at, ..)| *at),
             digest: self.begin.digest.clone(),
+            choices: self.begin.choices.clone(),
             steps: steps.collect(),
             message: self.end.as_ref().map(|(.., message)| message.clone()),
             log: self.log.clone(),

@@ -77,6 +77,9 @@ pub(crate) struct Begin {
     pub title: String,
     /// Digest of its plan.
     pub digest: String,
+    /// The choices that its plan was made from, so that the same can be asked for again.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub choices: serde_json::Value,
     /// The titles of its steps.
     pub steps: Vec<String>,
     /// Who asked for it.

@@ -11,10 +11,14 @@ mod depmod;
 mod enroll_key;
 mod install_module;
 mod load_modules;
+mod module_index;
 mod preview;
 mod rebuild_initramfs;
 mod remove_file;
 mod restart_services;
+mod running_kernel;
+mod services;
+mod stop_services;
 mod unload_modules;
 mod write_file;
 
@@ -27,6 +31,7 @@ pub use load_modules::LoadModules;
 pub use rebuild_initramfs::{InitramfsTool, RebuildInitramfs};
 pub use remove_file::RemoveFile;
 pub use restart_services::RestartServices;
+pub use stop_services::StopServices;
 pub use unload_modules::UnloadModules;
 pub use write_file::WriteFile;
 
@@ -91,11 +96,18 @@ pub(crate) trait Action {
         ctx.restore(before, after)
     }
 
-    /// Called after all steps of a run were taken back: makes derived files anew where they do not fit
-    /// the machine any more. Returns a sentence for people when it did something.
+    /// In which order steps settle: derived files (0, 1), then modules (2), then services (3); within one
+    /// number as in the plan.
+    fn settle_order(&self) -> u8 {
+        0
+    }
+
+    /// Called after all steps of a run were taken back, for what must wait until every file is as it was:
+    /// makes derived files anew where they do not fit, loads modules and starts services again. May be
+    /// called again after it was interrupted. Returns a sentence for people when there is something to say.
     ///
     /// # Errors
-    /// When they cannot be made.
+    /// When it cannot be done; undo can then be called again.
     fn settle(&self, ctx: &mut Context<'_>, before: &Before) -> Result<Option<String>, StepError> {
         let _ = (ctx, before);
         Ok(None)
@@ -117,6 +129,7 @@ impl Step {
             Self::UnloadModules(s) => s,
             Self::LoadModules(s) => s,
             Self::RestartServices(s) => s,
+            Self::StopServices(s) => s,
         }
     }
 
@@ -133,6 +146,11 @@ impl Step {
     /// Whether it can be taken back.
     pub fn reversal(&self) -> Reversal {
         self.action().reversal()
+    }
+
+    /// How long it takes beside the others, for progress over a whole plan; a small file is 1.
+    pub fn weight(&self) -> u32 {
+        self.action().weight()
     }
 }
 
@@ -162,4 +180,6 @@ pub enum Step {
     LoadModules(LoadModules),
     /// Restart services.
     RestartServices(RestartServices),
+    /// Stop services that hold modules.
+    StopServices(StopServices),
 }

@@ -111,7 +111,7 @@ impl Action for WriteFile {
 mod tests {
     use super::*;
     use crate::engine::steps::Step;
-    use crate::engine::testing::Scene;
+    use crate::engine::testing::{Scene, same};
     use crate::engine::{RunState, preview};
 
     fn write(path: &str, content: &str, mode: u32) -> Step {
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(root.metadata("/etc/modules-load.d/a/b.conf").unwrap().mode, 0o640);
         assert_eq!(root.metadata("/etc/modules-load.d").unwrap().mode, 0o755);
         scene.undo(report.run).unwrap();
-        assert_eq!(scene.tree(), before);
+        same(&scene.tree(), &before);
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
             assert_eq!(report.state, RunState::RolledBack);
             assert!(report.message.contains(&format!("{path} is {what}")), "{}", report.message);
             assert!(report.message.contains("move it away"), "{}", report.message);
-            assert_eq!(scene.tree(), before);
+            same(&scene.tree(), &before);
         }
     }
 
@@ -196,7 +196,7 @@ mod tests {
         let report = scene.execute(vec![write("/etc/f/g/h", "1", 0o644)]).unwrap();
         assert_eq!(report.state, RunState::RolledBack);
         assert!(report.message.contains("a file stands where a directory is needed"), "{}", report.message);
-        assert_eq!(scene.tree(), before);
+        same(&scene.tree(), &before);
     }
 
     #[test]

@@ -8,17 +8,134 @@
 //! ```
 
 pub mod adapt;
+pub mod check;
 pub mod choices;
 pub mod facts;
+mod gather;
 pub mod plan;
 #[cfg(test)]
 mod plan_tests;
+mod probing;
+pub mod select;
 pub mod source;
 
 pub use choices::Choices;
+
+use crate::detect;
+use crate::engine::event::Sink;
+use crate::engine::plan::{Plan, Refusal};
+use crate::engine::steps::Mode;
+use crate::engine::{Event, Inputs, Level};
+use crate::flows::PlanError;
+use crate::host::{Cancel, Host};
+use adapt::{Catalogue, Options, Outcomes, ResolveError, Resolved};
+use facts::{KernelFacts, SourceFacts, VmwareFacts};
+use gather::Sources;
+use plan::Adapted;
 
 /// The name of this flow.
 pub const FLOW: &str = "vmware";
 
 /// The modules, needed ones first.
 pub const MODULES: [&str; 2] = ["vmmon", "vmnet"];
+
+/// The `.modinfo` field (after `hostwright_`) that says what a module was built from.
+pub const RECORD: &str = "record";
+
+/// Gathers what the plan reads and makes it.
+///
+/// # Errors
+/// See [`PlanError`].
+pub(super) fn plan_here(
+    host: &Host,
+    choices: &serde_json::Value,
+    inputs: &Inputs,
+    cancel: &Cancel,
+    sink: &mut dyn Sink,
+) -> Result<Plan, PlanError> {
+    let choices = Choices::from_json(choices).map_err(PlanError::BadChoices)?;
+    let seen = detect::gather(host, None);
+    let selected = select::select(&choices, &seen, !host.is_machine())?;
+    let catalogue = Catalogue::load(host.root(), &[0, nix::unistd::geteuid().as_raw()])
+        .map_err(|e| PlanError::Failed(e.to_string()))?;
+    let mut facts = gather::machine_facts(host, &choices, &seen, &selected);
+    facts.catalogue = catalogue.digest().to_owned();
+    let mut trees = Sources::new();
+    // What would be refused anyway is refused before anything is compiled.
+    if facts.immutable.is_none() {
+        trees = gather::sources(host, &choices, &seen, inputs)?;
+        facts.sources = gather::source_facts(&trees);
+    }
+    if !trees.is_empty() && facts.missing_tools.is_empty() {
+        let total = facts.kernels.len() as u64;
+        let mut done = 0;
+        for kernel in &mut facts.kernels {
+            sink.event(Event::Progress { step: 0, done, total, unit: "kernels probed".to_owned() });
+            if cancel.is_cancelled() {
+                return Err(PlanError::Cancelled);
+            }
+            let options = options(choices.mode, facts.cpu.as_ref(), kernel, String::new());
+            kernel.probes = probing::probe(host, &catalogue, kernel, &options, cancel)?.0;
+            done += 1;
+        }
+        sink.event(Event::Progress { step: 0, done, total, unit: "kernels probed".to_owned() });
+    }
+    let plan = plan::plan(&choices, &facts, &|kernel, source, mode, record| {
+        adapt_one(&catalogue, &trees, &facts, kernel, source, mode, record)
+    })?;
+    for warning in &plan.warnings {
+        sink.event(Event::Diagnostic {
+            step: 0,
+            level: Level::Warning,
+            file: None,
+            line: None,
+            message: warning.message.clone(),
+        });
+    }
+    Ok(plan)
+}
+
+fn options(mode: Mode, cpu: Option<&facts::CpuFacts>, kernel: &KernelFacts, record: String) -> Options {
+    Options { mode, cpu: cpu.cloned(), llvm: kernel.llvm, record }
+}
+
+/// Resolves the adaptations of one module for one kernel. Pure.
+fn adapt_one(
+    catalogue: &Catalogue,
+    trees: &Sources,
+    facts: &VmwareFacts,
+    kernel: &KernelFacts,
+    source: &SourceFacts,
+    mode: Mode,
+    record: &str,
+) -> Result<Adapted, Refusal> {
+    let Some(tree) = trees.get(&source.module) else {
+        let reason = format!("The sources of {} were not read.", source.module);
+        return Err(Refusal::new("sources-missing", reason, "Look again."));
+    };
+    let outcomes = Outcomes(kernel.probes.clone());
+    let options = options(mode, facts.cpu.as_ref(), kernel, record.to_owned());
+    adapt::resolve(catalogue, &outcomes, tree, &options).map(adapted).map_err(|e| refusal(kernel, &e))
+}
+
+fn refusal(kernel: &KernelFacts, error: &ResolveError) -> Refusal {
+    Refusal::new(
+        "sources-do-not-fit",
+        format!("{}: {error}", kernel.release),
+        "Try the sources of a newer product version with --source FOLDER, and report this with the output of \
+         `hostwright vmware plan --json`.",
+    )
+}
+
+fn adapted(resolved: Resolved) -> Adapted {
+    let applied = resolved
+        .applied
+        .iter()
+        .map(|a| (a.id.clone(), format!("{} ({}). {}", a.title, a.since, a.reason), a.shown()));
+    Adapted {
+        applied: applied.collect(),
+        compat_header: resolved.compat_header,
+        edits: resolved.edits,
+        make_vars: resolved.make_vars,
+    }
+}

@@ -10,7 +10,7 @@ use crate::engine::edit::TextEdit;
 use crate::engine::plan::{Note, PLAN_VERSION, Permission, Plan, Refusal, Warning};
 use crate::engine::steps::{
     BuildModules, Compiler, CreateSigningKey, Depmod, EnrollKey, InstallModule, LoadModules, Mode,
-    ModuleBuild, RebuildInitramfs, RemoveFile, SignWith, UnloadModules, WriteFile,
+    ModuleBuild, RebuildInitramfs, RemoveFile, SignWith, StopServices, UnloadModules, WriteFile,
 };
 use crate::engine::{Step, steps::RestartServices};
 use sha2::{Digest, Sha256};
@@ -73,12 +73,12 @@ pub fn plan(choices: &Choices, facts: &VmwareFacts, resolve: &Resolver<'_>) -> R
 
     let mut changed_kernels = Vec::new();
     for kernel in &facts.kernels {
-        let builds = build(choices, facts, kernel, resolve, &mut notes)?;
-        let fresh: Vec<&ModuleBuild> =
-            builds.modules.iter().filter(|m| !is_present(kernel, m, &builds, signing.key.as_ref())).collect();
-        if fresh.is_empty() {
+        let mut kernel_notes = Vec::new();
+        let (builds, records) = build(choices, facts, kernel, resolve, &mut kernel_notes)?;
+        if records.iter().all(|(module, record)| is_present(kernel, module, record, signing.key.as_ref())) {
             continue;
         }
+        notes.extend(kernel_notes);
         // Both are built and installed together: they share structures of one product version.
         steps.extend(install_steps(kernel, &builds, signing.key.as_ref())?);
         changed_kernels.push(kernel);
@@ -290,8 +290,9 @@ fn build(
     kernel: &KernelFacts,
     resolve: &Resolver<'_>,
     notes: &mut Vec<Note>,
-) -> Result<BuildModules, Refusal> {
+) -> Result<(BuildModules, Vec<(String, String)>), Refusal> {
     let mut modules = Vec::new();
+    let mut records = Vec::new();
     for name in MODULES {
         let Some(source) = facts.sources.iter().find(|s| s.module == name) else { continue };
         let record = record(choices, facts, kernel, source);
@@ -300,6 +301,7 @@ fn build(
             let topic = format!("{id} ({name}, {})", kernel.release);
             notes.push(Note { topic, text: reason, diff });
         }
+        records.push((name.to_owned(), record));
         modules.push(ModuleBuild {
             module: name.to_owned(),
             source: source.from.clone(),
@@ -309,7 +311,7 @@ fn build(
             make_vars: adapted.make_vars,
         });
     }
-    Ok(BuildModules {
+    let build = BuildModules {
         kernel: kernel.release.clone(),
         build_dir: kernel.build_dir.clone(),
         build_id: kernel.build_id.clone(),
@@ -317,7 +319,8 @@ fn build(
         mode: choices.mode,
         compiler: Compiler { cc: kernel.cc.clone(), version: kernel.cc_version.clone(), llvm: kernel.llvm },
         modules,
-    })
+    };
+    Ok((build, records))
 }
 
 /// What a module is built from, as one short word that it carries in its `.modinfo`: a module that has
@@ -339,21 +342,12 @@ pub fn record(choices: &Choices, facts: &VmwareFacts, kernel: &KernelFacts, sour
 }
 
 /// Whether a module is there as this build would make it.
-fn is_present(
-    kernel: &KernelFacts,
-    module: &ModuleBuild,
-    build: &BuildModules,
-    key: Option<&KeyFacts>,
-) -> bool {
-    let _ = build;
-    let target = target(kernel, &module.module);
-    let mut copies = kernel.present.iter().filter(|p| p.module == module.module);
+fn is_present(kernel: &KernelFacts, module: &str, record: &str, key: Option<&KeyFacts>) -> bool {
+    let mut copies = kernel.present.iter().filter(|p| p.module == module);
     let (Some(only), None) = (copies.next(), copies.next()) else { return false };
-    let record = module.make_vars.iter().find_map(|v| v.strip_prefix("HOSTWRIGHT_RECORD="));
-    only.path == target
+    only.path == target(kernel, module)
         && only.fits
-        && record.is_some()
-        && only.record.as_deref() == record
+        && only.record.as_deref() == Some(record)
         && only.signer.is_some() == key.is_some()
 }
 
@@ -495,6 +489,10 @@ fn loading(choices: &Choices, facts: &VmwareFacts, changed: &[&KernelFacts], sig
         .map(|m| (*m).to_owned())
         .collect();
     if !to_unload.is_empty() {
+        // Services hold the devices open; those that were active are started again at the end.
+        if !facts.services.is_empty() {
+            steps.push(Step::StopServices(StopServices { units: facts.services.clone() }));
+        }
         steps.push(Step::UnloadModules(UnloadModules { modules: to_unload }));
     }
     let modules = MODULES.iter().map(|m| (*m).to_owned()).collect();

@@ -56,7 +56,7 @@ fn facts() -> VmwareFacts {
 }
 
 fn resolved(_: &KernelFacts, _: &SourceFacts, _: Mode, record: &str) -> Result<Adapted, Refusal> {
-    Ok(Adapted { make_vars: vec![format!("HOSTWRIGHT_RECORD={record}")], ..Adapted::default() })
+    Ok(Adapted { make_vars: vec![format!("RECORD={record}")], ..Adapted::default() })
 }
 
 fn names(plan: &Plan) -> Vec<String> {
@@ -103,7 +103,7 @@ fn modules_that_are_there_as_wanted_are_not_built_again() {
         there.kernels[0].present.push(PresentModule {
             module: module.module.clone(),
             path: format!("/lib/modules/6.1.0-56-amd64/updates/dkms/{}.ko", module.module),
-            record: module.make_vars[0].strip_prefix("HOSTWRIGHT_RECORD=").map(Into::into),
+            record: module.make_vars[0].strip_prefix("RECORD=").map(Into::into),
             signer: None,
             fits: true,
         });
@@ -225,4 +225,19 @@ fn a_scratch_root_is_never_loaded_from() {
     assert!(
         !names(&plan(&Choices::default(), &facts, &resolved).unwrap()).contains(&"load_modules".to_owned())
     );
+}
+
+#[test]
+fn loaded_modules_are_renewed_between_stopping_and_restarting_their_services() {
+    let mut facts = facts();
+    facts.loaded = vec!["vmmon".into(), "vmnet".into()];
+    facts.services = vec!["vmware-networks.service".into()];
+    let plan = plan(&Choices::default(), &facts, &resolved).unwrap();
+    let names = names(&plan);
+    assert_eq!(
+        names[names.len() - 4..],
+        ["stop_services", "unload_modules", "load_modules", "restart_services"]
+    );
+    let Some(Step::UnloadModules(unload)) = plan.steps.iter().rev().nth(2) else { panic!("{names:?}") };
+    assert_eq!(unload.modules, ["vmnet", "vmmon"], "vmnet goes first");
 }

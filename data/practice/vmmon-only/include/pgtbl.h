@@ -81,4 +81,4 @@ PgtblVa2MPN(VA addr)  // IN
    return mpn;
 }
 
-#endif
+#endif /* __PGTBL_H__ */

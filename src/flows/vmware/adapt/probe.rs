@@ -79,7 +79,7 @@ const CONTROL_CALL: &str = "control_call";
 
 /// Warnings are the kernel's or the probe's own business; these few are what the answers are made of
 /// (gcc before 14 and clang before 16 only warn of them).
-const FLAGS: &str = "-Wno-error -Wno-missing-prototypes -Wno-missing-declarations -Wno-unused \
+const FLAGS: &str = "-Wno-error -Wno-unused \
 -Werror=implicit-function-declaration -Werror=implicit-int -Werror=incompatible-pointer-types -Werror=int-conversion";
 
 fn has_variable(text: &str) -> bool {
@@ -123,7 +123,9 @@ impl ProbeDir {
             format!("{CONTROL_CALL}.c"),
             b"int hostwright_call(void);\nint hostwright_call(void) { return hostwright_no_such_function(1); }\n".to_vec(),
         );
-        let mut kbuild = format!("ccflags-y := {FLAGS}\nobj-m := probes.o\nprobes-y :=");
+        let mut kbuild = format!(
+            "EXTRA_CFLAGS := -DHOSTWRIGHT_EXTRA_CFLAGS\nccflags-y := {FLAGS}\nobj-m := probes.o\nprobes-y :="
+        );
         for object in
             [CONTROL_NO, CONTROL_YES, CONTROL_CALL].into_iter().chain(objects.keys().map(String::as_str))
         {

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The machine itself, through the helper on the system bus.
+
+use super::confirm::can_ask;
+use super::detect::Row;
+use super::errors::{Exit, Problem};
+use super::look::Mark;
+use super::machine::Machine;
+use super::watch::Voice;
+use crate::engine::event::{Event, Sink};
+use crate::engine::{Inputs, Plan, RunReport, RunState, RunSummary, UndoPreview};
+use crate::host::Cancel;
+use crate::ipc::blocking::{Client, Control, Run};
+use crate::ipc::{Agent, Error, NAME, Sealed, SealedError};
+use serde_json::Value;
+use std::cell::OnceCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How often the wish to stop is looked at while a run goes on.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The helper of this machine.
+pub(crate) struct Helper {
+    client: Client,
+    voice: Voice,
+    /// Who asks for the password; kept to the end, as later calls may need it too.
+    agent: OnceCell<Option<Agent>>,
+}
+
+/// Connects to the helper.
+///
+/// # Errors
+/// When there is no system bus.
+pub(crate) fn machine(voice: &Voice) -> Result<Box<dyn Machine>, Problem> {
+    let client = Client::connect()?.interactive(can_ask(voice.json));
+    Ok(Box::new(Helper { client, voice: voice.clone(), agent: OnceCell::new() }))
+}
+
+impl Helper {
+    /// Makes sure that a password can be asked for.
+    fn ready_to_ask(&self) {
+        self.agent.get_or_init(|| {
+            if !can_ask(self.voice.json) {
+                return None;
+            }
+            // Without one the session's own agent may still be there; polkit tells if none is.
+            match Agent::start() {
+                Ok(agent) => agent,
+                Err(error) => {
+                    self.voice.say(&self.voice.look.item(0, super::look::Mark::Warning, &error.to_string()));
+                    None
+                }
+            }
+        });
+    }
+
+    /// Follows a run to its end, and asks it to stop when somebody wishes so.
+    fn follow(&self, run: Run, cancel: &Cancel, sink: &mut dyn Sink) -> Result<RunReport, Problem> {
+        let number = run.number();
+        let over = Arc::new(AtomicBool::new(false));
+        let watcher = watch(run.control(), cancel.clone(), over.clone());
+        let mut checks = Vec::new();
+        let mut ended: Option<(RunState, String)> = None;
+        let mut failed = None;
+        for item in run.follow() {
+            match item {
+                Ok(numbered) => {
+                    match &numbered.event {
+                        Event::Checked { check } => checks.push(check.clone()),
+                        Event::Finished { state, message } => ended = Some((*state, message.clone())),
+                        _ => {}
+                    }
+                    sink.event(numbered.event);
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        over.store(true, Ordering::SeqCst);
+        let refused = watcher.and_then(|w| w.join().ok()).flatten();
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        if let Some(error) = refused {
+            self.voice.say(&self.voice.look.item(
+                0,
+                Mark::Warning,
+                &format!("The run could not be cancelled: {error}"),
+            ));
+        }
+        let Some((state, message)) = ended else { return Err(Error::Gone.into()) };
+        let log =
+            self.runs().ok().and_then(|runs| runs.into_iter().find(|r| r.run == number)).and_then(|r| r.log);
+        Ok(RunReport { run: number, state, message, checks, log })
+    }
+}
+
+/// Hands a wish to stop on to the helper. Ends with the run; what it returns is why that failed.
+fn watch(
+    control: Control,
+    cancel: Cancel,
+    over: Arc<AtomicBool>,
+) -> Option<std::thread::JoinHandle<Option<Error>>> {
+    let work = move || {
+        while !over.load(Ordering::SeqCst) {
+            if cancel.is_cancelled() {
+                return control.cancel().err();
+            }
+            std::thread::sleep(LOOK);
+        }
+        None
+    };
+    std::thread::Builder::new().name("cancel".into()).spawn(work).ok()
+}
+
+fn sealed(inputs: &Inputs) -> Result<Vec<Sealed>, Problem> {
+    let failed = |e: SealedError| Problem::internal("hand over the archives", &e);
+    let mut files: Vec<Sealed> =
+        inputs.sealed.values().map(|b| Sealed::source(b)).collect::<Result<_, _>>().map_err(failed)?;
+    if let Some(password) = &inputs.mok_password {
+        files.push(Sealed::mok_password(password.expose()).map_err(failed)?);
+    }
+    Ok(files)
+}
+
+impl Machine for Helper {
+    fn plan(
+        &self,
+        flow: &str,
+        choices: &Value,
+        inputs: &Inputs,
+        _cancel: &Cancel,
+        _sink: &mut dyn Sink,
+    ) -> Result<Plan, Problem> {
+        self.ready_to_ask();
+        // The password belongs to the run only.
+        let archives = Inputs { sealed: inputs.sealed.clone(), mok_password: None };
+        Ok(self.client.plan(flow, choices, &sealed(&archives)?)?)
+    }
+
+    fn execute(
+        &self,
+        plan: &Plan,
+        inputs: &Inputs,
+        cancel: &Cancel,
+        sink: &mut dyn Sink,
+    ) -> Result<RunReport, Problem> {
+        self.ready_to_ask();
+        let run = self.client.execute(&plan.flow, &plan.choices, &plan.digest(), &sealed(inputs)?)?;
+        self.follow(run, cancel, sink)
+    }
+
+    fn runs(&self) -> Result<Vec<RunSummary>, Problem> {
+        self.ready_to_ask();
+        Ok(self.client.runs()?)
+    }
+
+    fn events(&self, run: u32) -> Result<Vec<Event>, Problem> {
+        self.ready_to_ask();
+        let run = self.client.run(run)?;
+        let mut events = Vec::new();
+        let mut from = 0;
+        loop {
+            let (documents, next, ended) = run.log(from)?;
+            let none = documents.is_empty();
+            for json in documents {
+                let event = serde_json::from_str(&json).map_err(|e| Error::Protocol(e.to_string()))?;
+                events.push(event);
+            }
+            from = next;
+            if none || ended {
+                return Ok(events);
+            }
+        }
+    }
+
+    fn undo_preview(&self, run: u32) -> Result<UndoPreview, Problem> {
+        self.ready_to_ask();
+        Ok(self.client.undo_preview(run)?)
+    }
+
+    fn undo(&self, run: u32, cancel: &Cancel, sink: &mut dyn Sink) -> Result<RunReport, Problem> {
+        self.ready_to_ask();
+        let run = self.client.undo(run)?;
+        self.follow(run, cancel, sink)
+    }
+
+    fn runs_elsewhere(&self) -> bool {
+        true
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let text = super::errors::sentence(&error.to_string());
+        let new = |exit, code: &str, title: &str| Self::new(exit, code, title, text.clone());
+        match error {
+            Error::Refused(refusal) => refusal.into(),
+            Error::MachineChanged => super::errors::machine_changed(),
+            Error::NotAuthorized(_) => new(Exit::NotAuthorized, "not-authorized", "Not authorized"),
+            Error::Dismissed => new(Exit::NotAuthorized, "dismissed", "Not authorized"),
+            Error::CouldNotAsk(_) => {
+                new(Exit::NotAuthorized, "could-not-ask", "Nobody could be asked for permission")
+            }
+            Error::Busy(_) => new(Exit::Refused, "busy", "Something else is under way"),
+            Error::BadArgument(_) => new(Exit::Usage, "bad-argument", "This cannot be asked for"),
+            Error::NoSuchRun(_) => new(Exit::Refused, "no-such-run", "There is no such run"),
+            Error::Cancelled => Self::cancelled(),
+            Error::NotInstalled => new(Exit::Failed, "helper-not-installed", "The helper is not installed"),
+            Error::NotStarted(_) => new(Exit::Failed, "helper-not-started", "The helper does not start"),
+            Error::NoBus(_) => new(Exit::Failed, "no-bus", "There is no system bus"),
+            Error::Gone => new(Exit::Failed, "helper-gone", "The helper went away"),
+            Error::Protocol(_) => new(Exit::Failed, "protocol", "The helper was not understood"),
+            Error::Leaving | Error::Failed(_) => new(Exit::Failed, "failed", "It failed"),
+        }
+    }
+}
+
+/// What `doctor` says about the way to root's rights: bus, polkit, helper.
+pub(crate) fn doctor() -> Vec<Row> {
+    let bus = match zbus::blocking::Connection::system() {
+        Ok(connection) => connection,
+        Err(e) => {
+            return vec![Row::new(Mark::Bad, "System bus", format!("cannot be reached: {e}")).remedy(
+                "Start it (as root: systemctl start dbus), or work on a directory tree with --root DIR.",
+            )];
+        }
+    };
+    let names = || -> zbus::Result<Vec<String>> {
+        let proxy = zbus::blocking::fdo::DBusProxy::new(&bus)?;
+        let mut names: Vec<String> = proxy.list_names()?.into_iter().map(|n| n.to_string()).collect();
+        names.extend(proxy.list_activatable_names()?.into_iter().map(|n| n.to_string()));
+        Ok(names)
+    };
+    let names = match names() {
+        Ok(names) => names,
+        Err(e) => return vec![Row::new(Mark::Unknown, "System bus", format!("could not look: {e}"))],
+    };
+    let has = |name: &str| names.iter().any(|n| n == name);
+    let mut rows = vec![Row::new(Mark::Good, "System bus", "can be reached")];
+    rows.push(if has("org.freedesktop.PolicyKit1") {
+        Row::new(Mark::Good, "polkit", "can be reached")
+    } else {
+        Row::new(Mark::Bad, "polkit", "is not there: nobody can be authorized")
+            .remedy("Install the package polkitd (or polkit).")
+    });
+    rows.push(if has(NAME) {
+        Row::new(Mark::Good, "Helper", "is installed")
+    } else {
+        Row::new(Mark::Bad, "Helper", "is not installed").remedy("As root: make install")
+    });
+    rows
+}

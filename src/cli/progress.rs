@@ -1,0 +1,416 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Shows a run while it goes on: bars on a terminal, plain lines otherwise, JSON lines with `--json`.
+
+use super::errors::Problem;
+use super::look::{Look, Mark, seconds};
+use super::watch::{Standing, Voice, Watch};
+use crate::engine::event::{CheckOutcome, Event, Level, Sink};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+/// How often a plain line may say how far a step is.
+const PLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// A bar is of use only where it does not crowd out the words.
+const ROOM_FOR_BAR: usize = 70;
+
+enum Shown {
+    Bars(MultiProgress),
+    Plain,
+    Json,
+}
+
+struct Step {
+    title: String,
+    began: Instant,
+    said: Instant,
+    bar: Option<ProgressBar>,
+}
+
+/// The [`Sink`] of the command line.
+pub(crate) struct Progress {
+    shown: Shown,
+    voice: Voice,
+    watch: Watch,
+    verbose: u8,
+    steps: BTreeMap<usize, Step>,
+    total: usize,
+    began: Instant,
+    /// Checks seen, in their order.
+    pub(crate) checks: Vec<crate::engine::event::Check>,
+}
+
+/// Standard error for progress and problems; bars when it is a terminal.
+pub(crate) fn voice(json: bool, look: Look, bars: bool) -> Voice {
+    let bars = (bars && !json && std::io::stderr().is_terminal())
+        .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
+    Voice {
+        look,
+        json,
+        bars,
+        #[cfg(test)]
+        heard: None,
+    }
+}
+
+impl Progress {
+    /// Progress of one plan or run.
+    pub(crate) fn new(voice: &Voice, watch: &Watch, verbose: u8) -> Self {
+        let shown = match (&voice.bars, voice.json) {
+            (_, true) => Shown::Json,
+            (Some(bars), false) => Shown::Bars(bars.clone()),
+            (None, false) => Shown::Plain,
+        };
+        Self {
+            shown,
+            voice: voice.clone(),
+            watch: watch.clone(),
+            verbose,
+            steps: BTreeMap::new(),
+            total: 0,
+            began: Instant::now(),
+            checks: Vec::new(),
+        }
+    }
+
+    /// How long it took so far.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Takes the bars away.
+    pub(crate) fn end(&mut self) {
+        for step in self.steps.values() {
+            if let Some(bar) = &step.bar {
+                bar.finish_and_clear();
+            }
+        }
+        self.steps.clear();
+    }
+
+    fn number(&self, step: usize) -> String {
+        let width = self.total.to_string().len();
+        if self.total == 0 { String::new() } else { format!("[{:>width$}/{}] ", step + 1, self.total) }
+    }
+
+    fn began_step(&mut self, step: usize, title: &str) {
+        let number = self.number(step);
+        let bar = if let Shown::Bars(bars) = &self.shown {
+            let bar = ProgressBar::hidden();
+            bar.set_style(style_without_total());
+            bar.set_prefix(number);
+            bar.set_message(super::look::clean(title));
+            let bar = bars.add(bar);
+            bar.enable_steady_tick(Duration::from_millis(120));
+            Some(bar)
+        } else {
+            self.voice.say(&self.voice.look.wrap(title, &number, &" ".repeat(number.len())));
+            None
+        };
+        let now = Instant::now();
+        self.steps.insert(step, Step { title: title.to_owned(), began: now, said: now, bar });
+    }
+
+    fn ended_step(&mut self, step: usize, mark: Mark, note: &str) {
+        let number = self.number(step);
+        let look = self.voice.look;
+        let Some(known) = self.steps.remove(&step) else {
+            self.voice.say(&look.item(0, mark, &format!("{number}{note}")));
+            return;
+        };
+        let took = known.began.elapsed();
+        let time =
+            if took >= Duration::from_millis(100) { format!(" ({})", seconds(took)) } else { String::new() };
+        if let Some(bar) = known.bar {
+            bar.finish_and_clear();
+            if let Shown::Bars(bars) = &self.shown {
+                bars.remove(&bar);
+            }
+            let note = if note.is_empty() { String::new() } else { format!(": {note}") };
+            self.voice.say(&look.item(0, mark, &format!("{number}{}{note}{time}", known.title)));
+        } else {
+            let note = if note.is_empty() { "done" } else { note };
+            let pad = " ".repeat(number.len());
+            self.voice.say(&look.wrap(
+                &format!("{note}{time}"),
+                &format!("{pad}{} ", look.mark(mark)),
+                &format!("{pad}  "),
+            ));
+        }
+    }
+
+    fn progressed(&mut self, step: usize, done: u64, total: u64, unit: &str) {
+        let number = self.number(step);
+        let width = self.voice.look.width;
+        let Some(known) = self.steps.get_mut(&step) else { return };
+        if let Some(bar) = &known.bar {
+            if total > 0 && bar.length() != Some(total) {
+                bar.set_style(style_with_total(width, unit));
+                bar.set_length(total);
+            }
+            bar.set_position(done);
+            if total == 0 {
+                bar.set_message(format!("{} ({done} {unit})", super::look::clean(&known.title)));
+            }
+        } else if known.said.elapsed() >= PLAIN_EVERY {
+            known.said = Instant::now();
+            let of = if total > 0 { format!("{done} of {total} {unit}") } else { format!("{done} {unit}") };
+            self.voice.say(&format!("{number}{of}\n"));
+        }
+    }
+
+    fn show(&mut self, event: &Event) {
+        let look = self.voice.look;
+        match event {
+            Event::Started { steps, .. } => self.total = *steps,
+            Event::Step { step, title } => self.began_step(*step, title),
+            Event::Progress { step, done, total, unit } => self.progressed(*step, *done, *total, unit),
+            Event::Log { line, .. } => {
+                if self.verbose > 0 {
+                    self.voice.say(&format!("{}\n", look.dim(&super::look::clean(line))));
+                }
+            }
+            Event::Diagnostic { level, file, line, message, .. } => {
+                let place = match (file, line) {
+                    (Some(file), Some(line)) => format!("{file}:{line}: "),
+                    (Some(file), None) => format!("{file}: "),
+                    _ => String::new(),
+                };
+                let mark = match level {
+                    Level::Note => Mark::Neutral,
+                    Level::Warning => Mark::Warning,
+                    Level::Error => Mark::Bad,
+                };
+                self.voice.say(&look.item(2, mark, &format!("{place}{message}")));
+            }
+            Event::StepDone { step, unchanged } => {
+                let note = if *unchanged { "already as it should be" } else { "" };
+                self.ended_step(*step, if *unchanged { Mark::Neutral } else { Mark::Good }, note);
+            }
+            Event::StepFailed { step, reason } => self.ended_step(*step, Mark::Bad, reason),
+            Event::Checked { check } => {
+                self.checks.push(check.clone());
+                let (mark, reason) = outcome(&check.outcome);
+                let reason = reason.map(|r| format!(": {r}")).unwrap_or_default();
+                // A step's own good checks are part of its "done"; those of the whole run are its proof.
+                let of_step = !self.steps.is_empty();
+                let expected = matches!(mark, Mark::Good | Mark::Neutral);
+                if !(of_step && expected) || self.verbose > 0 {
+                    let indent = if of_step { 2 } else { 0 };
+                    self.voice.say(&look.item(indent, mark, &format!("{}{reason}", check.what)));
+                }
+            }
+            Event::Finished { .. } => self.end(),
+        }
+    }
+}
+
+/// The mark of a check and its reason.
+pub(crate) fn outcome(outcome: &CheckOutcome) -> (Mark, Option<&str>) {
+    match outcome {
+        CheckOutcome::Good => (Mark::Good, None),
+        CheckOutcome::Bad { reason } => (Mark::Bad, Some(reason)),
+        CheckOutcome::CouldNotLook { reason } => (Mark::Unknown, Some(reason)),
+        CheckOutcome::NotApplicable { reason } => (Mark::Neutral, Some(reason)),
+    }
+}
+
+fn style_without_total() -> ProgressStyle {
+    style("{spinner} {prefix}{wide_msg} {elapsed}")
+}
+
+fn style_with_total(width: usize, unit: &str) -> ProgressStyle {
+    let unit: String = unit.chars().filter(|c| c.is_alphanumeric() || *c == ' ').collect();
+    let bar = if width >= ROOM_FOR_BAR { " {bar:20}" } else { "" };
+    let unit = if width >= ROOM_FOR_BAR + 20 { format!(" {unit}") } else { String::new() };
+    style(&format!("{{spinner}} {{prefix}}{{wide_msg}}{bar} {{pos}}/{{len}}{unit} {{elapsed}}"))
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("━━─")
+}
+
+/// While a plan is made there are no steps: one line says that something goes on, and what the plan will
+/// say anyway (its warnings) is not said twice.
+struct Looking {
+    bar: Option<ProgressBar>,
+    verbose: u8,
+    voice: Voice,
+}
+
+impl Looking {
+    fn new(voice: &Voice, verbose: u8) -> Self {
+        let bar = voice.bars.as_ref().map(|bars| {
+            let bar = ProgressBar::hidden();
+            bar.set_style(style_without_total());
+            bar.set_message("Looking at the machine");
+            let bar = bars.add(bar);
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        Self { bar, verbose, voice: voice.clone() }
+    }
+}
+
+impl Sink for Looking {
+    fn event(&mut self, event: Event) {
+        match (&self.bar, event) {
+            (Some(bar), Event::Progress { done, total, unit, .. }) if total > 0 => {
+                bar.set_message(format!("Looking at the machine ({done}/{total} {unit})"));
+            }
+            (_, Event::Log { line, .. }) if self.verbose > 0 && !self.voice.json => {
+                self.voice.say(&format!("{}\n", self.voice.look.dim(&super::look::clean(&line))));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        if let (Some(bar), Some(bars)) = (&self.bar, &self.voice.bars) {
+            bar.finish_and_clear();
+            bars.remove(bar);
+        }
+    }
+}
+
+/// Runs `work`, which makes a plan, and shows that something goes on.
+pub(crate) fn looking<T>(
+    voice: &Voice,
+    watch: &Watch,
+    verbose: u8,
+    elsewhere: bool,
+    work: impl FnOnce(&mut dyn Sink) -> Result<T, Problem>,
+) -> Result<T, Problem> {
+    let mut sink = Looking::new(voice, verbose);
+    watch.set(Standing::Planning { elsewhere });
+    let result = work(&mut sink);
+    drop(sink);
+    watch.set(Standing::Idle);
+    if watch.cancel.is_cancelled() { Err(Problem::cancelled()) } else { result }
+}
+
+impl Sink for Progress {
+    fn event(&mut self, event: Event) {
+        self.watch.update(|standing| follow(standing, &event));
+        if matches!(self.shown, Shown::Json) {
+            // Standard output may be gone; the run goes on all the same.
+            if let Ok(mut line) = serde_json::to_vec(&event) {
+                line.push(b'\n');
+                let mut out = std::io::stdout().lock();
+                let _ = out.write_all(&line).and_then(|()| out.flush());
+            }
+            if let Event::Checked { check } = &event {
+                self.checks.push(check.clone());
+            }
+            return;
+        }
+        self.show(&event);
+    }
+}
+
+/// Keeps what an interruption would be told.
+fn follow(standing: &mut Standing, event: &Event) {
+    let Standing::Running { run, done, steps, title, undo, .. } = standing else { return };
+    match event {
+        Event::Started { run: number, steps: all, undo: back } => {
+            (*run, *steps, *undo, *done) = (Some(*number), *all, *back, 0);
+        }
+        Event::Step { title: of, .. } => of.clone_into(title),
+        Event::StepDone { .. } => *done += 1,
+        _ => {}
+    }
+}
+
+/// Runs `work` with a progress display of its own and takes that away afterwards.
+pub(crate) fn showing<T>(
+    voice: &Voice,
+    watch: &Watch,
+    verbose: u8,
+    standing: Standing,
+    work: impl FnOnce(&mut Progress) -> Result<T, Problem>,
+) -> Result<(T, Duration), Problem> {
+    let mut progress = Progress::new(voice, watch, verbose);
+    watch.set(standing);
+    let result = work(&mut progress);
+    progress.end();
+    watch.set(Standing::Idle);
+    result.map(|value| (value, progress.elapsed()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::RunState;
+    use crate::engine::event::Check;
+    use crate::host::Stream;
+    use std::sync::{Arc, Mutex};
+
+    fn heard(verbose: u8, events: Vec<Event>) -> (String, Standing) {
+        let heard = Arc::new(Mutex::new(String::new()));
+        let mut voice = voice(false, Look::plain(60), false);
+        voice.heard = Some(heard.clone());
+        let watch = Watch::deaf(voice.clone());
+        watch.set(Standing::Running {
+            run: None,
+            done: 0,
+            steps: 0,
+            title: String::new(),
+            undo: false,
+            elsewhere: false,
+        });
+        let mut progress = Progress::new(&voice, &watch, verbose);
+        events.into_iter().for_each(|e| progress.event(e));
+        (heard.lock().unwrap().clone(), watch.standing())
+    }
+
+    fn a_run() -> Vec<Event> {
+        let check = |what: &str, outcome| Event::Checked { check: Check { what: what.into(), outcome } };
+        vec![
+            Event::Started { run: 3, steps: 2, undo: false },
+            Event::Step {
+                step: 0,
+                title: "Build vmmon and vmnet for 6.1.0-56-amd64 with gcc-12 in the sandbox".into(),
+            },
+            Event::Progress { step: 0, done: 5, total: 80, unit: "object files".into() },
+            Event::Log { step: 0, stream: Stream::Out, line: "  CC [M] \u{1b}[31mhostif.o".into() },
+            Event::Diagnostic {
+                step: 0,
+                level: Level::Warning,
+                file: Some("linux/hostif.c".into()),
+                line: Some(12),
+                message: "unused variable".into(),
+            },
+            Event::StepDone { step: 0, unchanged: false },
+            Event::Step { step: 1, title: "Make the module index".into() },
+            Event::StepFailed { step: 1, reason: "depmod failed; look at the log".into() },
+            check("vmmon is loaded", CheckOutcome::CouldNotLook { reason: "no /proc".into() }),
+            check("vmnet is loaded", CheckOutcome::NotApplicable { reason: "another kernel runs".into() }),
+            Event::Finished { state: RunState::RolledBack, message: "taken back".into() },
+        ]
+    }
+
+    #[test]
+    fn a_run_without_a_terminal_is_told_in_plain_lines() {
+        insta::assert_snapshot!("plain_run", heard(0, a_run()).0);
+    }
+
+    #[test]
+    fn what_tools_say_is_shown_when_asked_for_and_commands_no_terminal() {
+        let (text, _) = heard(1, a_run());
+        assert!(text.contains("CC [M] \\u{1b}[31mhostif.o"), "{text}");
+        assert!(text.contains("another kernel runs"), "{text}");
+    }
+
+    #[test]
+    fn an_interruption_knows_how_far_the_run_is() {
+        let (_, standing) = heard(0, a_run().into_iter().take(7).collect());
+        let Standing::Running { run, done, steps, title, .. } = standing else { unreachable!() };
+        assert_eq!((run, done, steps, title.as_str()), (Some(3), 1, 2, "Make the module index"));
+    }
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What every subcommand has at hand: the screen, standard error, the watch for Ctrl+C, the machine.
+
+use super::args::Global;
+use super::errors::{Exit, Problem};
+use super::look::Look;
+use super::machine::{Machine, Scratch};
+use super::progress;
+use super::screen::{Screen, wants_colour};
+use super::watch::{Voice, Watch};
+use crate::host::{Command, Host};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+/// One call of the command line.
+pub(crate) struct Session {
+    /// Standard output.
+    pub(crate) screen: Screen,
+    /// Standard error.
+    pub(crate) voice: Voice,
+    /// Ctrl+C.
+    pub(crate) watch: Watch,
+    root: Option<PathBuf>,
+}
+
+impl Session {
+    /// The session of this process.
+    pub(crate) fn new(global: &Global) -> Result<Self, Problem> {
+        let screen = Screen::new(global.json, global.color, global.verbose);
+        let colour = wants_colour(global.color, std::io::stderr().is_terminal());
+        let look = Look { colour, ..screen.look };
+        // The log of Hostwright itself and bars would write over each other.
+        let voice = progress::voice(global.json, look, global.verbose < 2);
+        let shown = global.root.as_deref().map(|r| Command::new(r.display().to_string()).display());
+        let watch = Watch::start(voice.clone(), shown)?;
+        Ok(Self { screen, voice, watch, root: global.root.clone() })
+    }
+
+    /// How text looks on standard output.
+    pub(crate) fn look(&self) -> Look {
+        self.screen.look
+    }
+
+    /// Whether documents are JSON.
+    pub(crate) fn json(&self) -> bool {
+        self.screen.json
+    }
+
+    /// The scratch root, when one is worked on.
+    pub(crate) fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
+    }
+
+    /// The machine as this process sees it: for looking, and for work on a scratch root.
+    ///
+    /// # Errors
+    /// When `--root` is no directory that can be opened.
+    pub(crate) fn host(&self) -> Result<Host, Problem> {
+        match &self.root {
+            None => Ok(Host::machine()?),
+            Some(dir) => Host::scratch(dir).map_err(|e| {
+                let why = e.source.to_string();
+                Problem::new(Exit::Usage, "root", &format!("--root {} cannot be used", dir.display()), why)
+                    .remedy("Give an existing directory that you can read and write.")
+            }),
+        }
+    }
+
+    /// Who carries out what is asked for.
+    ///
+    /// # Errors
+    /// When `--root` cannot be opened or the helper cannot be reached.
+    pub(crate) fn machine(&self) -> Result<Box<dyn Machine>, Problem> {
+        match &self.root {
+            Some(_) => Ok(Box::new(Scratch::new(self.host()?))),
+            None => super::helper::machine(&self.voice),
+        }
+    }
+
+    /// A command of ours for the same machine, as one could paste it.
+    pub(crate) fn command(&self, words: &str) -> String {
+        match &self.root {
+            Some(root) => {
+                format!("hostwright --root {} {words}", Command::new(root.display().to_string()).display())
+            }
+            None => format!("hostwright {words}"),
+        }
+    }
+}

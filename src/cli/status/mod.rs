@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `hostwright status`: whether VMware's modules are in order.
+
+mod assess;
+
+use super::detect::render_rows;
+use super::errors::{Exit, Problem};
+use super::look::{Look, pad};
+use super::session::Session;
+use crate::detect::gather;
+use assess::{Assessment, assess};
+use clap::Args;
+
+/// Say whether VMware's modules are in order for each kernel
+///
+/// Ends with 0 when all is good and with 1 when something needs attention. Only the kernel that runs and the one that
+/// starts next need the modules.
+#[derive(Debug, Args)]
+pub(crate) struct Status {}
+
+/// Runs `status`.
+pub(crate) fn run(session: &mut Session, _args: &Status) -> Result<Exit, Problem> {
+    let facts = gather(&session.host()?, None);
+    let runs = session.machine().and_then(|m| m.runs());
+    let runs = match &runs {
+        Ok(runs) => Ok(runs.as_slice()),
+        Err(problem) => Err(problem.reason.as_str()),
+    };
+    let assessment = assess(&facts, runs, &|words| session.command(words));
+    if session.json() {
+        session.screen.document(&assessment)?;
+    } else {
+        let text = render(session.look(), &assessment);
+        session.screen.print(&text);
+    }
+    Ok(if assessment.attention { Exit::Failed } else { Exit::Done })
+}
+
+fn render(look: Look, assessment: &Assessment) -> String {
+    let mut out = String::new();
+    for kernel in &assessment.kernels {
+        let mut traits = Vec::new();
+        if kernel.runs {
+            traits.push("runs now");
+        }
+        if kernel.starts_next {
+            traits.push("starts next");
+        }
+        let traits =
+            if traits.is_empty() { String::new() } else { format!("  {}", look.dim(&traits.join(", "))) };
+        out.push_str(&format!("{}{traits}\n", look.bold(&kernel.release)));
+        for module in &kernel.modules {
+            let first = format!("  {} {}", look.mark(module.mark), pad(module.name, 7));
+            out.push_str(&look.wrap(&module.text, &first, &" ".repeat(11)));
+            if let Some(remedy) = &module.remedy {
+                out.push_str(&look.remedy(11, remedy));
+            }
+        }
+        out.push('\n');
+    }
+    out.push_str(&render_rows(look, &[("", assessment.notes.clone())]));
+    out
+}

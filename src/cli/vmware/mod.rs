@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `hostwright vmware`: VMware's kernel modules.
+
+mod apply;
+mod clean;
+mod logs;
+pub(crate) mod options;
+mod plan;
+mod rebuild;
+mod restore;
+
+use super::errors::{Exit, Problem};
+use super::session::Session;
+use clap::{Args, Subcommand};
+
+/// VMware's kernel modules: plan, build, install, load, restore
+#[derive(Debug, Args)]
+pub(crate) struct Vmware {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Plan(plan::Plan),
+    Apply(apply::Apply),
+    Rebuild(rebuild::Rebuild),
+    Restore(restore::Restore),
+    Clean(clean::Clean),
+    Logs(logs::Logs),
+}
+
+/// Runs `vmware`.
+pub(crate) fn run(session: &mut Session, args: Vmware) -> Result<Exit, Problem> {
+    match args.command {
+        Command::Plan(args) => plan::run(session, &args),
+        Command::Apply(args) => apply::run(session, &args),
+        Command::Rebuild(args) => rebuild::run(session, &args),
+        Command::Restore(args) => restore::run(session, &args),
+        Command::Clean(args) => clean::run(session, &args),
+        Command::Logs(args) => logs::run(session, &args),
+    }
+}

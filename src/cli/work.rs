@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What `plan`, `apply` and everything that ends in a run have in common: make the plan, show it, ask,
+//! carry it out, say how it ended.
+
+use super::confirm;
+use super::errors::{Exit, Problem};
+use super::look::{Mark, seconds};
+use super::machine::Machine;
+use super::preview;
+use super::progress::{looking, showing};
+use super::session::Session;
+use super::watch::Standing;
+use crate::engine::{self, Inputs, Plan, RunReport, RunState, Step, StepPreview};
+use clap::Args;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Options of what shows a plan.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "How to go about it")]
+pub(crate) struct ShowOptions {
+    /// Show every difference of source texts and files in full
+    #[arg(long)]
+    pub(crate) diff: bool,
+}
+
+/// Options of what carries out a plan.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "How to go about it")]
+pub(crate) struct ApplyOptions {
+    /// Do not ask; carry out the plan as it is
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Only look: exit status 0 when there is nothing to do, 10 when something would change
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) check: bool,
+    /// What is shown.
+    #[command(flatten)]
+    pub(crate) show: ShowOptions,
+}
+
+/// What a plan is wanted for.
+pub(crate) struct Request {
+    /// The flow.
+    pub(crate) flow: String,
+    /// Its choices.
+    pub(crate) choices: Value,
+    /// What comes with it.
+    pub(crate) inputs: Inputs,
+}
+
+/// Makes the plan and shows it.
+pub(crate) fn plan(session: &mut Session, request: &Request, show: &ShowOptions) -> Result<Exit, Problem> {
+    let machine = session.machine()?;
+    let (plan, steps) = make(session, machine.as_ref(), request)?;
+    if session.json() {
+        session.screen.document(&document(&plan, &steps))?;
+    } else {
+        let text = preview::plan(session.look(), &plan, &steps, show.diff);
+        session.screen.print(&text);
+    }
+    Ok(Exit::Done)
+}
+
+/// Makes the plan, shows it, asks, carries it out.
+pub(crate) fn apply(
+    session: &mut Session,
+    mut request: Request,
+    options: &ApplyOptions,
+) -> Result<Exit, Problem> {
+    if !options.check {
+        confirm::need_consent(options.yes, session.json(), "changed")?;
+    }
+    let machine = session.machine()?;
+    let (plan, steps) = make(session, machine.as_ref(), &request)?;
+    if session.json() {
+        session.screen.document(&json!({ "plan": document(&plan, &steps) }))?;
+    } else {
+        let text = preview::plan(session.look(), &plan, &steps, options.show.diff);
+        session.screen.print(&text);
+    }
+    if plan.is_empty() {
+        return Ok(Exit::Done);
+    }
+    if options.check {
+        return Ok(Exit::WouldChange);
+    }
+    if !options.yes {
+        session.screen.print("\n");
+        if !confirm::ask(&session.voice, "Do this now?")? {
+            return Err(Problem::cancelled());
+        }
+    }
+    if request.inputs.mok_password.is_none() && plan.steps.iter().any(|s| matches!(s, Step::EnrollKey(_))) {
+        request.inputs.mok_password = Some(confirm::mok_password(&session.voice, session.json())?);
+    }
+    run(session, &plan, |standing, session| {
+        let cancel = session.watch.cancel.clone();
+        showing(&session.voice, &session.watch, session.screen.verbose, standing, |sink| {
+            machine.execute(&plan, &request.inputs, &cancel, sink)
+        })
+    })
+}
+
+fn run(
+    session: &mut Session,
+    plan: &Plan,
+    work: impl FnOnce(Standing, &Session) -> Result<(RunReport, Duration), Problem>,
+) -> Result<Exit, Problem> {
+    if !session.json() {
+        session.voice.say("\n");
+    }
+    let standing = Standing::Running {
+        run: None,
+        done: 0,
+        steps: plan.steps.len(),
+        title: String::new(),
+        undo: false,
+        elsewhere: session.root().is_none(),
+    };
+    let (report, took) = work(standing, session)?;
+    ended(session, &report, took, plan.needs_reboot)
+}
+
+/// Takes runs back, one after the other; stops at the first that cannot be taken back to its end.
+pub(crate) fn undo(session: &mut Session, machine: &dyn Machine, runs: &[u32]) -> Result<Exit, Problem> {
+    for run in runs {
+        let cancel = session.watch.cancel.clone();
+        let standing = Standing::Running {
+            run: Some(*run),
+            done: 0,
+            steps: 0,
+            title: String::new(),
+            undo: true,
+            elsewhere: machine.runs_elsewhere(),
+        };
+        let (report, took) =
+            showing(&session.voice, &session.watch, session.screen.verbose, standing, |sink| {
+                machine.undo(*run, &cancel, sink)
+            })?;
+        let exit = ended(session, &report, took, false)?;
+        if exit != Exit::Done {
+            return Ok(exit);
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn make(
+    session: &Session,
+    machine: &dyn Machine,
+    request: &Request,
+) -> Result<(Plan, Vec<StepPreview>), Problem> {
+    let cancel = session.watch.cancel.clone();
+    let elsewhere = machine.runs_elsewhere();
+    let plan = looking(&session.voice, &session.watch, session.screen.verbose, elsewhere, |sink| {
+        machine.plan(&request.flow, &request.choices, &request.inputs, &cancel, sink)
+    })?;
+    let steps = engine::preview(&plan, &session.host()?);
+    Ok((plan, steps))
+}
+
+/// A plan with its preview, as a document.
+fn document(plan: &Plan, steps: &[StepPreview]) -> Value {
+    json!({ "digest": plan.digest(), "plan": plan, "preview": steps })
+}
+
+/// Says how a run (or its undo) ended.
+fn ended(session: &mut Session, report: &RunReport, took: Duration, reboot: bool) -> Result<Exit, Problem> {
+    let cancelled = session.watch.cancel.is_cancelled();
+    let exit = match report.state {
+        RunState::Done | RunState::Undone => Exit::Done,
+        _ if cancelled => Exit::Cancelled,
+        _ => Exit::Failed,
+    };
+    if session.json() {
+        session.screen.document(&json!({ "report": report }))?;
+        return Ok(exit);
+    }
+    let look = session.look();
+    let mark = match report.state {
+        RunState::Done | RunState::Undone => Mark::Good,
+        RunState::RolledBack => Mark::Warning,
+        _ => Mark::Bad,
+    };
+    let word = match report.state {
+        RunState::Done => "Done",
+        RunState::Undone => "Taken back",
+        RunState::RolledBack if cancelled => "Cancelled, and taken back",
+        RunState::RolledBack => "Failed, and taken back",
+        RunState::UndoStopped => "Undo stopped",
+        _ if cancelled => "Cancelled, and something remains",
+        _ => "Failed, and something remains",
+    };
+    let heading = look.bold(word);
+    let mut text = format!(
+        "\n{} {heading} {}\n",
+        look.mark(mark),
+        look.dim(&format!("(run {}, {})", report.run, seconds(took)))
+    );
+    text.push_str(&look.wrap(&report.message, "  ", "  "));
+    if report.state == RunState::Done && reboot {
+        text.push_str(&look.item(2, Mark::Warning, "Reboot for it to take effect."));
+    }
+    let undo = session.command(&format!("undo {}", report.run));
+    let mut rows: Vec<(&str, String)> = Vec::new();
+    if let Some(log) = &report.log {
+        rows.push(("Log", log.clone()));
+    }
+    match report.state {
+        RunState::Done => rows.push(("Take it back", undo)),
+        RunState::Failed | RunState::UndoStopped => rows.push(("Try to take it back again", undo)),
+        _ => {}
+    }
+    for (key, value) in rows {
+        text.push_str(&look.wrap(&value, &format!("  {} ", look.dim(&format!("{key}:"))), "    "));
+    }
+    session.screen.print(&text);
+    Ok(exit)
+}

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The command line as a person or a program meets it: the real binary, its words and exit statuses.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up must fail")]
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// The binary with a known environment and nothing on standard input.
+fn hostwright(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hostwright"));
+    command.env_clear().env("HOME", home).env("LANG", "C.UTF-8").env("COLUMNS", "80").env("TZ", "UTC");
+    command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
+    command
+}
+
+fn home() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn run<S: AsRef<OsStr>>(home: &Path, args: impl IntoIterator<Item = S>) -> Output {
+    hostwright(home).args(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
+
+#[test]
+fn every_subcommand_explains_itself() {
+    let home = home();
+    for of in [
+        "",
+        "detect",
+        "status",
+        "vmware",
+        "vmware plan",
+        "vmware apply",
+        "vmware rebuild",
+        "vmware restore",
+        "vmware clean",
+        "vmware logs",
+        "plan",
+        "apply",
+        "undo",
+        "runs",
+        "log",
+        "export",
+        "profile",
+        "profile save",
+        "profile list",
+        "profile show",
+        "profile use",
+        "profile validate",
+        "profile export",
+        "profile import",
+        "profile remove",
+        "doctor",
+        "completions",
+        "man",
+    ] {
+        let out = run(home.path(), words(of).into_iter().chain(["--help"]));
+        assert_eq!(out.status.code(), Some(0), "{of}: {out:?}");
+        let name = if of.is_empty() { "hostwright".to_owned() } else { of.replace(' ', "_") };
+        insta::assert_snapshot!(format!("help_{name}"), text(&out.stdout));
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_says_what_is_right() {
+    let home = home();
+    for (args, says) in [
+        ("", "Usage"),
+        ("--frobnicate", "--frobnicate"),
+        ("vmware", "Usage"),
+        ("vmware plan --kernel ../etc", "no kernel release"),
+        ("vmware plan --kernel newest:0", "newest:2"),
+        ("vmware plan --kernel all --kernel 6.1", "stand alone"),
+        ("vmware plan --mode fast", "optimized"),
+        ("vmware plan --sign own --no-sign", "--sign"),
+        ("vmware plan --enroll --no-sign", "--enroll"),
+        ("vmware apply --yes --check", "--check"),
+        ("undo --last --all", "--all"),
+        ("undo 3 --all", "--all"),
+        ("undo -- -3", "-3"),
+        ("export --shell --json", "--json"),
+        ("detect --only everything", "kernels"),
+        ("completions tcsh", "bash"),
+        ("man vmware-fly", "vmware-apply"),
+        ("--root /nonexistent/tree vmware plan", "existing directory"),
+        ("profile save ../x", "letters"),
+        ("plan tea --root /tmp", "vmware"),
+    ] {
+        let out = run(home.path(), words(args));
+        assert_eq!(out.status.code(), Some(2), "{args}: {out:?}");
+        let said = text(&out.stderr);
+        assert!(said.contains(says), "{args}: {said}");
+        assert_eq!(text(&out.stdout), "", "{args}");
+    }
+}
+
+#[test]
+fn with_json_an_error_is_one_object() {
+    let home = home();
+    for args in
+        ["--json vmware plan --kernel a/b", "--json --root /nonexistent runs", "runs --json --frobnicate"]
+    {
+        let out = run(home.path(), words(args));
+        assert_eq!(out.status.code(), Some(2), "{args}: {out:?}");
+        let said: serde_json::Value = serde_json::from_slice(&out.stderr).unwrap();
+        assert_eq!(said["error"]["exit"], 2, "{args}: {said}");
+        assert!(said["error"]["reason"].as_str().is_some_and(|r| !r.is_empty()), "{args}: {said}");
+    }
+}
+
+#[test]
+fn nothing_is_changed_without_somebody_to_ask() {
+    let (home, root) = (home(), home());
+    let root = root.path().display().to_string();
+    for args in [
+        "vmware apply",
+        "vmware apply --json",
+        "apply vmware",
+        "undo",
+        "vmware restore",
+        "vmware rebuild",
+        "vmware clean --logs",
+    ] {
+        let out = run(home.path(), ["--root", &root].into_iter().chain(words(args)));
+        assert_eq!(out.status.code(), Some(2), "{args}: {out:?}");
+        assert!(text(&out.stderr).contains("--yes"), "{args}: {out:?}");
+    }
+    assert_eq!(std::fs::read_dir(&root).unwrap().count(), 0, "something was written");
+}
+
+#[test]
+fn arguments_that_are_not_utf_8_do_no_harm() {
+    let home = home();
+    let bad = OsStr::from_bytes(b"/nonexistent/\xff\xfe");
+    for args in [
+        vec![OsStr::new("--root"), bad, OsStr::new("runs")],
+        vec![OsStr::new("vmware"), OsStr::new("plan"), OsStr::new("--kernel"), bad],
+        vec![bad],
+        vec![OsStr::new("--json"), OsStr::new("--root"), bad, OsStr::new("runs")],
+    ] {
+        let out = run(home.path(), &args);
+        assert_eq!(out.status.code(), Some(2), "{args:?}: {out:?}");
+        assert!(!text(&out.stderr).contains("panicked"), "{out:?}");
+    }
+    let out = run(
+        home.path(),
+        [
+            OsStr::new("--root"),
+            OsStr::new("/"),
+            OsStr::new("vmware"),
+            OsStr::new("plan"),
+            OsStr::new("--source"),
+            bad,
+        ],
+    );
+    assert_eq!(out.status.code(), Some(1), "{out:?}");
+    assert!(text(&out.stderr).contains("spelling"), "{out:?}");
+}
+
+#[test]
+fn a_closed_pipe_is_nobodys_mistake() {
+    let home = home();
+    for args in ["man", "completions bash", "--help", "detect --root / --json"] {
+        let mut child = hostwright(home.path())
+            .args(words(args))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let out = child.wait_with_output().unwrap();
+        assert_eq!((out.status.code(), text(&out.stderr)), (Some(0), String::new()), "{args}");
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let home = home();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let out = hostwright(home.path()).arg("man").stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    let out = out.wait_with_output().unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    assert!(text(&out.stderr).contains("could not be written"), "{out:?}");
+}
+
+#[test]
+fn there_is_a_manual_page_for_every_subcommand() {
+    let (home, dir) = (home(), home());
+    let out = run(home.path(), ["man", "--out", &dir.path().display().to_string()]);
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    let mut names: Vec<String> = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    insta::assert_debug_snapshot!("manual_pages", names);
+    let main = std::fs::read_to_string(dir.path().join("hostwright.1")).unwrap();
+    for part in [".TH", "EXIT STATUS", "FILES", "ENVIRONMENT", "130"] {
+        assert!(main.contains(part), "{part}");
+    }
+    let one = run(home.path(), ["man", "vmware-apply"]);
+    assert_eq!(one.stdout, std::fs::read(dir.path().join("hostwright-vmware-apply.1")).unwrap());
+    let nowhere = run(home.path(), ["man", "--out", "/nonexistent"]);
+    assert_eq!(nowhere.status.code(), Some(1));
+}
+
+#[test]
+fn every_shell_gets_completions() {
+    let home = home();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let out = run(home.path(), ["completions", shell]);
+        assert_eq!(out.status.code(), Some(0), "{shell}");
+        assert!(text(&out.stdout).contains("vmware"), "{shell}");
+    }
+}
+
+#[test]
+fn a_profile_comes_back_as_it_was_saved() {
+    let home = home();
+    let at = |args: &str| run(home.path(), words(args));
+    assert!(text(&at("profile list").stdout).contains("no profiles yet"));
+    let saved = at("profile save desk --kernel all --mode optimized --no-boot");
+    assert_eq!(saved.status.code(), Some(0), "{saved:?}");
+    let file = home.path().join(".config/hostwright/profiles/desk.json");
+    let document: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(
+        (&document["version"], &document["flow"], &document["choices"]["mode"], &document["choices"]["boot"]),
+        (&1.into(), &"vmware".into(), &"optimized".into(), &false.into())
+    );
+    assert_eq!(at("profile save desk").status.code(), Some(3), "a profile was replaced without --force");
+    assert!(text(&at("profile list").stdout).contains("desk"));
+    let out = home.path().join("out.json").display().to_string();
+    assert_eq!(run(home.path(), ["profile", "export", "desk", &out]).status.code(), Some(0));
+    assert_eq!(
+        run(home.path(), ["profile", "export", "desk", &out]).status.code(),
+        Some(3),
+        "a file was replaced"
+    );
+    assert_eq!(run(home.path(), ["profile", "validate", &out, "desk"]).status.code(), Some(0));
+    assert_eq!(run(home.path(), ["profile", "import", &out, "--name", "lap"]).status.code(), Some(0));
+    let (desk, lap) = (at("profile show desk --json"), at("profile show lap --json"));
+    let json = |o: &Output| serde_json::from_slice::<serde_json::Value>(&o.stdout).unwrap();
+    assert_eq!(json(&desk)["choices"], json(&lap)["choices"]);
+    assert_eq!(at("profile use lap").status.code(), Some(0));
+    assert!(text(&at("profile list").stdout).contains("in use"));
+    assert_eq!(at("profile remove lap").status.code(), Some(0));
+    assert!(!text(&at("profile list").stdout).contains("in use"), "a removed profile stays in use");
+    assert_eq!(at("profile show lap").status.code(), Some(3));
+}
+
+#[test]
+fn a_profile_with_a_misspelt_field_is_refused_by_name() {
+    let home = home();
+    let file = home.path().join("bad.json");
+    std::fs::write(&file, r#"{"version":1,"name":"x","flow":"vmware","choices":{"modus":"vanilla"}}"#)
+        .unwrap();
+    for command in ["validate", "import"] {
+        let out = run(home.path(), ["profile", command, &file.display().to_string()]);
+        assert_eq!(out.status.code(), Some(2), "{out:?}");
+        assert!(text(&out.stderr).contains("modus"), "{out:?}");
+    }
+}
+
+#[test]
+fn an_empty_tree_has_no_runs_and_nothing_to_take_back() {
+    let (home, root) = (home(), home());
+    let root = root.path().display().to_string();
+    let at = |args: &str| run(home.path(), ["--root", &root].into_iter().chain(words(args)));
+    assert_eq!(text(&at("runs").stdout), "Nothing was done yet.\n");
+    assert_eq!(text(&at("runs --json").stdout), "[]\n");
+    assert_eq!(at("undo --yes").status.code(), Some(0));
+    assert_eq!(at("undo 7 --yes").status.code(), Some(3));
+    assert_eq!(at("log").status.code(), Some(3));
+    assert_eq!(at("vmware restore --yes").status.code(), Some(0));
+    assert_eq!(at("vmware rebuild --yes").status.code(), Some(3));
+    assert_eq!(text(&at("vmware logs").stdout), "Nothing was built yet.\n");
+    assert_eq!(at("vmware logs --last").status.code(), Some(3));
+    assert_eq!(at("vmware clean").status.code(), Some(0));
+}
+
+#[test]
+fn clean_says_what_it_removes_and_removes_that() {
+    let (home, root) = (home(), home());
+    let cache = root.path().join("var/cache/hostwright/builds");
+    std::fs::create_dir_all(cache.join("k")).unwrap();
+    std::fs::write(cache.join("k/vmmon.ko"), vec![0; 2048]).unwrap();
+    let log = root.path().join("var/lib/hostwright/logs/vmware_build_20260101_000000.log");
+    std::fs::create_dir_all(log.parent().unwrap()).unwrap();
+    std::fs::write(&log, "make\n").unwrap();
+    let at = |args: &str| {
+        run(home.path(), ["--root", &root.path().display().to_string()].into_iter().chain(words(args)))
+    };
+    assert_eq!(at("vmware clean --check").status.code(), Some(10));
+    assert!(cache.join("k/vmmon.ko").exists());
+    let cleaned = at("vmware clean");
+    assert!(text(&cleaned.stdout).contains("Removed 1 file, 2 KiB"), "{cleaned:?}");
+    assert!(!cache.join("k").exists() && log.exists());
+    assert_eq!(text(&at("vmware logs --last").stdout), "make\n");
+    assert_eq!(at("vmware clean --logs --yes").status.code(), Some(0));
+    assert!(!log.exists());
+}
+
+#[test]
+fn colours_are_used_only_where_they_are_wanted() {
+    let home = home();
+    let root = home.path().display().to_string();
+    let at = |color: &str, no_color: &str| {
+        let mut command = hostwright(home.path());
+        command.env("NO_COLOR", no_color).args(["--root", &root, "doctor", "--color", color]);
+        text(&command.output().unwrap().stdout)
+    };
+    assert!(!at("auto", "").contains('\u{1b}'), "a pipe got colours");
+    assert!(at("always", "1").contains('\u{1b}'));
+    assert!(!at("never", "").contains('\u{1b}'));
+}
+
+#[test]
+fn marks_stay_readable_without_unicode() {
+    let home = home();
+    let root = home.path().display().to_string();
+    let out = hostwright(home.path()).env("LANG", "C").args(["--root", &root, "doctor"]).output().unwrap();
+    assert!(text(&out.stdout).is_ascii(), "{}", text(&out.stdout));
+}
+
+#[test]
+fn choices_can_come_from_standard_input() {
+    let (home, root) = (home(), home());
+    let mut child = hostwright(home.path())
+        .args(["--root", &root.path().display().to_string(), "plan", "vmware", "--choices", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(br#"{"kernel": "all"}"#).unwrap();
+    let out = child.wait_with_output().unwrap();
+    assert_eq!(out.status.code(), Some(2), "{out:?}");
+    assert!(text(&out.stderr).contains("unknown field `kernel`"), "{out:?}");
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The published schemas are those of the types. `HOSTWRIGHT_WRITE_SCHEMAS=1 cargo test --test schemas`
+//! writes them anew.
+
+use hostwright::engine::{Event, Plan, RunReport, RunSummary, UndoPreview};
+use hostwright::flows::vmware::Choices;
+use schemars::{Schema, schema_for};
+
+fn published() -> Vec<(&'static str, Schema)> {
+    vec![
+        ("choices-vmware", schema_for!(Choices)),
+        ("plan", schema_for!(Plan)),
+        ("event", schema_for!(Event)),
+        ("run", schema_for!(RunSummary)),
+        ("report", schema_for!(RunReport)),
+        ("undo-preview", schema_for!(UndoPreview)),
+    ]
+}
+
+#[test]
+fn the_published_schemas_are_those_of_the_types() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("data/schemas");
+    for (name, schema) in published() {
+        let path = folder.join(format!("{name}.json"));
+        let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        if std::env::var_os("HOSTWRIGHT_WRITE_SCHEMAS").is_some() {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(&path, &text).unwrap();
+        }
+        let there = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(there, text, "{} is not what the type says; write it anew", path.display());
+    }
+}
