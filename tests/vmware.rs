@@ -40,6 +40,8 @@ impl Practice {
              mkdir -p usr/lib/modules/{release} usr/src usr/bin usr/lib/vmware/modules/source etc/vmware boot proc
              ln -s usr/lib lib
              cp -a /lib/modules/{release}/build /lib/modules/{release}/modules.builtin* /lib/modules/{release}/modules.order lib/modules/{release}/
+             mkdir -p lib/modules/{release}/kernel
+             cp -a /lib/modules/{release}/kernel/lib lib/modules/{release}/kernel/
              if [ -L /lib/modules/{release}/source ]; then cp -a /lib/modules/{release}/source lib/modules/{release}/; fi
              cp -a /usr/src/linux-headers-* usr/src/
              cp -a /usr/lib/linux-kbuild-* usr/lib/

@@ -4,9 +4,9 @@
 use super::context::{After, Before};
 use super::drift::Drift;
 use super::error::StepError;
-use super::failpoint;
 use super::journal::{StepHistory, Touch};
 use super::store::Store;
+use crate::host::failpoint;
 use crate::host::{FileState, HostError, Root};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -97,9 +97,12 @@ fn beside(path: &str, staged: &str) -> String {
 pub(super) fn clear_staged(root: &Root, touches: &[Touch]) -> Result<(), HostError> {
     for touch in touches {
         let Some(staged) = &touch.staged else { continue };
-        match root.remove_file(&beside(&touch.path, staged)) {
-            Err(e) if !is_gone(&e) => return Err(e),
-            _ => {}
+        let staged = beside(&touch.path, staged);
+        // Looked at first: on a read-only file system even removing nothing is an error.
+        match root.symlink_metadata(&staged) {
+            Ok(_) => root.remove_file(&staged)?,
+            Err(e) if is_gone(&e) => {}
+            Err(e) => return Err(e),
         }
     }
     Ok(())
@@ -152,7 +155,7 @@ pub(super) fn put_back(
 pub(super) fn remove_created(root: &Root, dirs: &[String]) -> Result<Vec<String>, HostError> {
     let mut stay = Vec::new();
     for dir in dirs.iter().rev() {
-        match root.remove_dir(dir) {
+        match root.symlink_metadata(dir).and_then(|_| root.remove_dir(dir)) {
             Ok(()) => failpoint::hit("dir-removed"),
             Err(e) if e.source.kind() == ErrorKind::DirectoryNotEmpty => stay.push(dir.clone()),
             Err(e) if is_gone(&e) => {}

@@ -4,10 +4,10 @@
 use super::context::Context;
 use super::error::StepError;
 use super::event::Event;
-use super::failpoint;
 use super::journal::{Record, StepHistory};
 use super::plan::Plan;
 use super::report::Reversal;
+use crate::host::failpoint;
 
 /// How taking back ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

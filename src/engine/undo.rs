@@ -5,7 +5,6 @@ use super::context::Context;
 use super::error::RunError;
 use super::event::Sink;
 use super::execute::{finish, holder, inhibit};
-use super::failpoint;
 use super::folders::{LOCK, RunFolder, interrupted, numbers};
 use super::journal::{History, Journal, JournalError, Record, RunState};
 use super::plan::Plan;
@@ -13,6 +12,7 @@ use super::report::{Inputs, Owner, RunReport, UndoPreview, UndoStep};
 use super::restore::{self, Verdict, folder};
 use super::take_back;
 use super::voice::Voice;
+use crate::host::failpoint;
 use crate::host::{Cancel, FileState, Host, Lock, Root};
 use std::collections::{BTreeMap, BTreeSet};
 

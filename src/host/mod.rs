@@ -12,6 +12,8 @@
 
 mod clock;
 mod command;
+#[doc(hidden)]
+pub mod failpoint;
 pub mod fake;
 mod lock;
 mod root;

@@ -94,7 +94,7 @@ mirrors() {
 # installs the headers and the image of the newest ABI of each. Debian's meta-packages name the newest kernel only, and a root may
 # want an older one beside it.
 install_kernels() {
-  local root=$1 suite=$2 version headers release package policy wanted
+  local root=$1 suite=$2 version headers release package policy wanted from
   shift 2
   # Installing an image makes an initramfs, half a minute each and booted by nobody here.
   chroot "$root" dpkg-divert --local --rename --add /usr/sbin/update-initramfs
@@ -112,9 +112,13 @@ install_kernels() {
       policy=$(chroot "$root" apt-cache policy "$package")
       if [[ $policy =~ Candidate:\ [0-9] ]]; then wanted+=("$package"); fi
     done
-    # A backported kernel wants the backported linux-base too, hence the suite. initramfs-tools is
-    # the one whose generator is diverted above; apt would pick another for want of a name.
-    chroot "$root" apt-get install -y --no-install-recommends -t "$suite" initramfs-tools "${wanted[@]}"
+    # A backported kernel wants the backported linux-base too. Elsewhere a suite's name must not be
+    # given: it would win over the same release's -security.
+    from=()
+    [[ $suite != *-backports ]] || from=(-t "$suite")
+    # initramfs-tools is the one whose generator is diverted above; apt would pick another for want of
+    # a name.
+    chroot "$root" apt-get install -y --no-install-recommends ${from[@]+"${from[@]}"} initramfs-tools "${wanted[@]}"
     [[ -e $root/boot/vmlinuz-$release ]] || echo "roots: no image of $release in the archive yet"
     # Modules alone leave the index to an image's own script.
     chroot "$root" depmod "$release"
