@@ -42,6 +42,9 @@ run: deps ## do the whole job on the practice host: apply, verify, undo, compare
 test: deps ## all tests; those of the helper and its bus run as root in a view of this machine
 	$(CARGO) test --no-default-features
 	$(CARGO) test
+ifneq ($(AS_ROOT),)
+	$(CARGO) test --no-default-features --test helper --config "target.'cfg(unix)'.runner = 'sudo'"
+endif
 
 test-kernels: ## build the modules for other releases' kernels, and load them in VMs
 	@scripts/deps.sh kernels

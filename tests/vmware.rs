@@ -40,6 +40,8 @@ impl Practice {
              mkdir -p usr/lib/modules/{release} usr/src usr/bin usr/lib/vmware/modules/source etc/vmware boot proc
              ln -s usr/lib lib
              cp -a /lib/modules/{release}/build /lib/modules/{release}/modules.builtin* /lib/modules/{release}/modules.order lib/modules/{release}/
+             mkdir -p lib/modules/{release}/kernel
+             cp -a /lib/modules/{release}/kernel/lib lib/modules/{release}/kernel/
              if [ -L /lib/modules/{release}/source ]; then cp -a /lib/modules/{release}/source lib/modules/{release}/; fi
              cp -a /usr/src/linux-headers-* usr/src/
              cp -a /usr/lib/linux-kbuild-* usr/lib/
@@ -199,6 +201,7 @@ fn sources_that_do_not_compile_change_nothing_and_name_the_error() {
 fn a_kernel_without_headers_is_refused_with_the_package_to_install() {
     let practice = Practice::new();
     std::fs::remove_file(practice.modules().join("build")).unwrap();
+    std::fs::remove_dir_all(practice.root().join("usr/src")).unwrap();
     let said = practice.expect(3, &["vmware", "plan"]);
     assert!(said.contains(&format!("linux-headers-{}", practice.release)), "{said}");
 }

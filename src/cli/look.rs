@@ -243,9 +243,21 @@ pub(crate) fn count(n: usize, one: &str, many: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {many}") }
 }
 
-/// Bytes in the largest unit that keeps three digits ("1.4 MiB").
+/// Bytes with three digits at most ("1.4 MiB", "23.5 GiB", "256 GiB").
 pub(crate) fn bytes(n: u64) -> String {
-    indicatif::HumanBytes(n).to_string()
+    const UNITS: [&str; 6] = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    #[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let (mut value, mut unit) = (n as f64, 0);
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let decimals = match value {
+        _ if unit == 0 || value >= 99.95 => 0,
+        _ => 1,
+    };
+    let text = format!("{value:.decimals$}");
+    format!("{} {}", text.strip_suffix(".0").unwrap_or(&text), UNITS[unit])
 }
 
 /// Seconds as people say them ("3.2 s", "2 min 5 s").
@@ -353,6 +365,15 @@ mod tests {
         let rows = vec![vec!["6.1.0-56-amd64".into(), "built for it".into(), "signed by Hostwright".into()]];
         let text = table(Look::plain(30), 0, &["Kernel", "Module", "Signer"], &rows);
         assert_eq!(text, "6.1.0-56-amd64\n  built for it\n  signed by Hostwright\n");
+    }
+
+    #[test]
+    fn sizes_have_three_digits_at_most() {
+        let shown = [0, 999, 1000, 2048, 1_500_000, 25_276_452_864, 274_877_906_944, u64::MAX].map(bytes);
+        assert_eq!(
+            shown,
+            ["0 bytes", "999 bytes", "1 KiB", "2 KiB", "1.4 MiB", "23.5 GiB", "256 GiB", "16384 PiB"]
+        );
     }
 
     #[test]

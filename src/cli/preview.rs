@@ -53,7 +53,7 @@ fn step(look: Look, number: &str, step: &StepPreview, diff: bool) -> String {
         out.push_str(&look.dim_lines(&super::look::command(look, indent, command)));
     }
     for file in &step.files {
-        out.push_str(&file_change(look, indent, file, diff));
+        out.push_str(&file_change(look, indent, file, &step.title, diff));
     }
     match &step.reversal {
         Reversal::Full => {}
@@ -67,35 +67,96 @@ fn step(look: Look, number: &str, step: &StepPreview, diff: bool) -> String {
     out
 }
 
-fn file_change(look: Look, indent: usize, file: &FileChange, diff: bool) -> String {
+fn file_change(look: Look, indent: usize, file: &FileChange, step: &str, diff: bool) -> String {
+    // A step that is about one file has named it.
+    let named = if step.contains(&file.path) { String::new() } else { format!("{}: ", file.path) };
     let hang = " ".repeat(indent);
     let lines = file.diff.lines().count();
     if lines <= 1 {
         let what = file.diff.trim();
-        let text = if what.is_empty() { file.path.clone() } else { format!("{}: {what}", file.path) };
+        let text = if what.is_empty() { file.path.clone() } else { format!("{named}{what}") };
         return look.wrap(&text, &hang, &format!("{hang}  "));
     }
-    if lines > SHORT_DIFF && !diff {
-        let text = format!("{}: {lines} lines of differences; --diff shows them", file.path);
+    // What happens to the file stands before the difference; the difference names the file once more.
+    let mut said = String::new();
+    let mut body: Vec<&str> = Vec::new();
+    for line in file.diff.lines() {
+        let names_file = line.starts_with("--- ") || line.starts_with("+++ ");
+        match line.as_bytes().first() {
+            _ if names_file && !body.iter().any(|l| l.starts_with("@@")) => {}
+            // All of a new file is new: its place in nothing says nothing.
+            Some(b'@') if line.starts_with("@@ -0,0 ") => {}
+            Some(b'+' | b'-' | b'@' | b' ' | b'\\') => body.push(line),
+            _ if body.is_empty() => said = line.to_owned(),
+            _ => body.push(line),
+        }
+    }
+    let what = if said.is_empty() { "changes".to_owned() } else { said };
+    if body.len() > SHORT_DIFF && !diff {
+        let text = format!("{}: {what}, {} lines of differences; --diff shows them", file.path, body.len());
         return look.wrap(&text, &hang, &format!("{hang}  "));
     }
-    // A difference names its file itself.
-    let named = file.diff.starts_with("---");
-    let title = if named { String::new() } else { look.wrap(&file.path, &hang, &format!("{hang}  ")) };
-    format!("{title}{}", look.diff(indent, &file.diff))
+    let title = look.wrap(&format!("{named}{what}"), &hang, &format!("{hang}  "));
+    format!("{title}{}", look.diff(indent + 2, &body.join("\n")))
+}
+
+/// Notes of one topic and text, which differ in what they are for only ("vmmon, 6.1.0-56-amd64").
+fn grouped(notes: &[Note]) -> Vec<(&str, Vec<&str>, &str, Vec<&Note>)> {
+    let mut groups: Vec<(&str, Vec<&str>, &str, Vec<&Note>)> = Vec::new();
+    for note in notes {
+        let (topic, of) = match note.topic.split_once(" (") {
+            Some((topic, rest)) => (topic, rest.strip_suffix(')').unwrap_or(rest)),
+            None => (note.topic.as_str(), ""),
+        };
+        match groups.iter_mut().find(|g| g.0 == topic && g.2 == note.text) {
+            Some(group) => {
+                group.1.push(of);
+                group.3.push(note);
+            }
+            None => groups.push((topic, vec![of], &note.text, vec![note])),
+        }
+    }
+    groups
+}
+
+/// What a note is for: modules, and kernels unless there is a single one. From "vmmon, 6.1" and the like.
+fn applies_to(of: &[&str], single: bool) -> String {
+    let mut by_modules: Vec<(Vec<&str>, Vec<&str>)> = Vec::new();
+    let mut by_kernel: Vec<(&str, Vec<&str>)> = Vec::new();
+    for one in of.iter().filter(|o| !o.is_empty()) {
+        let (module, kernel) = one.split_once(", ").unwrap_or((one, ""));
+        match by_kernel.iter_mut().find(|(k, _)| *k == kernel) {
+            Some((_, modules)) => modules.push(module),
+            None => by_kernel.push((kernel, vec![module])),
+        }
+    }
+    for (kernel, modules) in by_kernel {
+        match by_modules.iter_mut().find(|(m, _)| *m == modules) {
+            Some((_, kernels)) => kernels.push(kernel),
+            None => by_modules.push((modules, vec![kernel])),
+        }
+    }
+    let words = |(modules, kernels): &(Vec<&str>, Vec<&str>)| {
+        let modules = modules.join(", ");
+        let kernels = kernels.join(", ");
+        if single || kernels.is_empty() { modules } else { format!("{modules} for {kernels}") }
+    };
+    by_modules.iter().map(words).collect::<Vec<_>>().join("; ")
 }
 
 fn notes(look: Look, notes: &[Note], diff: bool) -> String {
     if notes.is_empty() {
         return String::new();
     }
+    let kernel = |n: &Note| n.topic.split_once(", ").map(|(_, k)| k.to_owned());
+    let single = notes.windows(2).all(|pair| kernel(&pair[0]) == kernel(&pair[1]));
     let mut out = format!("\n{}\n", look.bold("Why, and what is adapted"));
-    for note in notes {
-        out.push_str(&look.wrap(&note.topic, "  ", "    "));
-        out.push_str(&look.wrap(&note.text, "    ", "    "));
-        if let Some(text) = &note.diff
-            && diff
-        {
+    for (topic, of, text, notes) in grouped(notes) {
+        let of = applies_to(&of, single);
+        let of = if of.is_empty() { of } else { format!(" ({of})") };
+        out.push_str(&look.wrap(&format!("{topic}{of}"), "  ", "    "));
+        out.push_str(&look.wrap(text, "    ", "    "));
+        for text in notes.iter().filter_map(|n| n.diff.as_ref()).filter(|_| diff) {
             out.push_str(&look.diff(4, text));
         }
     }

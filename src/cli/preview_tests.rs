@@ -57,7 +57,7 @@ fn a_plan() -> (Plan, Vec<StepPreview>) {
             &[],
             vec![file(
                 "/etc/modules-load.d/hostwright.conf",
-                "--- /dev/null\n+++ /etc/modules-load.d/hostwright.conf\n@@ -0,0 +1,2 @@\n+vmmon\n+vmnet\n",
+                "new file, mode 0644\n--- /dev/null\n+++ /etc/modules-load.d/hostwright.conf\n@@ -0,0 +1,2 @@\n+vmmon\n+vmnet\n",
             )],
             Reversal::Full,
         ),
@@ -104,11 +104,22 @@ fn differences_of_sources_are_shown_when_asked_for() {
 
 #[test]
 fn a_long_difference_of_a_file_waits_for_diff() {
-    let lines: String = (0..SHORT_DIFF).map(|i| format!("+{i}\n")).collect();
-    let change = FileChange { path: "/etc/x".into(), diff: format!("--- /etc/x\n{lines}") };
-    let short = file_change(Look::plain(80), 2, &change, false);
-    assert_eq!(short, "  /etc/x: 31 lines of differences; --diff shows them\n");
-    assert!(file_change(Look::plain(80), 2, &change, true).contains("+29"));
+    let lines: String = (0..=SHORT_DIFF).map(|i| format!("+{i}\n")).collect();
+    let change =
+        FileChange { path: "/etc/x".into(), diff: format!("new file, mode 0644\n--- /dev/null\n{lines}") };
+    let short = file_change(Look::plain(80), 2, &change, "Write it", false);
+    assert_eq!(short, "  /etc/x: new file, mode 0644, 31 lines of differences; --diff shows them\n");
+    assert!(file_change(Look::plain(80), 2, &change, "Write it", true).contains("+30"));
+}
+
+#[test]
+fn a_reason_that_two_modules_share_is_told_once() {
+    let note = |topic: &str, text: &str| Note { topic: topic.into(), text: text.into(), diff: None };
+    let both = [note("a (vmmon, 6.1)", "x"), note("b (vmmon, 6.1)", "y"), note("a (vmnet, 6.1)", "x")];
+    let text = notes(Look::plain(80), &both, false);
+    assert!(text.contains("  a (vmmon, vmnet)\n    x\n  b (vmmon)\n    y\n"), "{text}");
+    let kernels = ["vmmon, 6.1", "vmnet, 6.1", "vmmon, 6.12", "vmnet, 6.12", "vmmon, 5.10"];
+    assert_eq!(applies_to(&kernels, false), "vmmon, vmnet for 6.1, 6.12; vmmon for 5.10");
 }
 
 #[test]
@@ -159,6 +170,7 @@ fn the_undo_of_a_run_reads_well() {
                     left: Some(file("a")),
                     now: file("b"),
                     before: FileState::Absent,
+                    copy: None,
                 }],
             ),
         ],

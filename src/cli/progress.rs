@@ -38,7 +38,6 @@ pub(crate) struct Progress {
     steps: BTreeMap<usize, Step>,
     total: usize,
     began: Instant,
-    undoing: bool,
     /// Checks seen, in their order.
     pub(crate) checks: Vec<crate::engine::event::Check>,
 }
@@ -72,7 +71,6 @@ impl Progress {
             steps: BTreeMap::new(),
             total: 0,
             began: Instant::now(),
-            undoing: false,
             checks: Vec::new(),
         }
     }
@@ -100,10 +98,11 @@ impl Progress {
     fn began_step(&mut self, step: usize, title: &str) {
         let number = self.number(step);
         let bar = if let Shown::Bars(bars) = &self.shown {
-            let bar = bars.add(ProgressBar::new_spinner());
+            let bar = ProgressBar::hidden();
             bar.set_style(style_without_total());
             bar.set_prefix(number);
             bar.set_message(super::look::clean(title));
+            let bar = bars.add(bar);
             bar.enable_steady_tick(Duration::from_millis(120));
             Some(bar)
         } else {
@@ -148,12 +147,13 @@ impl Progress {
         let Some(known) = self.steps.get_mut(&step) else { return };
         if let Some(bar) = &known.bar {
             if total > 0 && bar.length() != Some(total) {
-                bar.set_style(style_with_total(width));
+                bar.set_style(style_with_total(width, unit));
                 bar.set_length(total);
             }
             bar.set_position(done);
-            let of = if total > 0 { format!("{done}/{total} {unit}") } else { format!("{done} {unit}") };
-            bar.set_message(format!("{} ({of})", super::look::clean(&known.title)));
+            if total == 0 {
+                bar.set_message(format!("{} ({done} {unit})", super::look::clean(&known.title)));
+            }
         } else if known.said.elapsed() >= PLAIN_EVERY {
             known.said = Instant::now();
             let of = if total > 0 { format!("{done} of {total} {unit}") } else { format!("{done} {unit}") };
@@ -164,10 +164,7 @@ impl Progress {
     fn show(&mut self, event: &Event) {
         let look = self.voice.look;
         match event {
-            Event::Started { steps, undo, .. } => {
-                self.total = *steps;
-                self.undoing = *undo;
-            }
+            Event::Started { steps, .. } => self.total = *steps,
             Event::Step { step, title } => self.began_step(*step, title),
             Event::Progress { step, done, total, unit } => self.progressed(*step, *done, *total, unit),
             Event::Log { line, .. } => {
@@ -189,11 +186,7 @@ impl Progress {
                 self.voice.say(&look.item(2, mark, &format!("{place}{message}")));
             }
             Event::StepDone { step, unchanged } => {
-                let note = match (self.undoing, *unchanged) {
-                    (_, true) => "already as it should be",
-                    (true, false) => "taken back",
-                    (false, false) => "",
-                };
+                let note = if *unchanged { "already as it should be" } else { "" };
                 self.ended_step(*step, if *unchanged { Mark::Neutral } else { Mark::Good }, note);
             }
             Event::StepFailed { step, reason } => self.ended_step(*step, Mark::Bad, reason),
@@ -201,8 +194,12 @@ impl Progress {
                 self.checks.push(check.clone());
                 let (mark, reason) = outcome(&check.outcome);
                 let reason = reason.map(|r| format!(": {r}")).unwrap_or_default();
-                if mark != Mark::Neutral || self.verbose > 0 {
-                    self.voice.say(&look.item(0, mark, &format!("{}{reason}", check.what)));
+                // A step's own good checks are part of its "done"; those of the whole run are its proof.
+                let of_step = !self.steps.is_empty();
+                let expected = matches!(mark, Mark::Good | Mark::Neutral);
+                if !(of_step && expected) || self.verbose > 0 {
+                    let indent = if of_step { 2 } else { 0 };
+                    self.voice.say(&look.item(indent, mark, &format!("{}{reason}", check.what)));
                 }
             }
             Event::Finished { .. } => self.end(),
@@ -224,12 +221,11 @@ fn style_without_total() -> ProgressStyle {
     style("{spinner} {prefix}{wide_msg} {elapsed}")
 }
 
-fn style_with_total(width: usize) -> ProgressStyle {
-    if width >= ROOM_FOR_BAR {
-        style("{spinner} {prefix}{wide_msg} {bar:20} {percent:>3}% {elapsed}")
-    } else {
-        style("{spinner} {prefix}{wide_msg} {percent:>3}% {elapsed}")
-    }
+fn style_with_total(width: usize, unit: &str) -> ProgressStyle {
+    let unit: String = unit.chars().filter(|c| c.is_alphanumeric() || *c == ' ').collect();
+    let bar = if width >= ROOM_FOR_BAR { " {bar:20}" } else { "" };
+    let unit = if width >= ROOM_FOR_BAR + 20 { format!(" {unit}") } else { String::new() };
+    style(&format!("{{spinner}} {{prefix}}{{wide_msg}}{bar} {{pos}}/{{len}}{unit} {{elapsed}}"))
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -247,11 +243,16 @@ struct Looking {
 }
 
 impl Looking {
-    fn new(voice: &Voice, verbose: u8) -> Self {
-        let bar = voice.bars.as_ref().map(|bars| {
-            let bar = bars.add(ProgressBar::new_spinner());
+    fn new(voice: &Voice, verbose: u8, elsewhere: bool) -> Self {
+        // The helper may ask for a password first, and nothing must be drawn over that question.
+        if elsewhere && voice.bars.is_some() {
+            voice.say(&format!("{}\n", voice.look.dim("Looking at the machine")));
+        }
+        let bar = voice.bars.as_ref().filter(|_| !elsewhere).map(|bars| {
+            let bar = ProgressBar::hidden();
             bar.set_style(style_without_total());
             bar.set_message("Looking at the machine");
+            let bar = bars.add(bar);
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
@@ -290,7 +291,7 @@ pub(crate) fn looking<T>(
     elsewhere: bool,
     work: impl FnOnce(&mut dyn Sink) -> Result<T, Problem>,
 ) -> Result<T, Problem> {
-    let mut sink = Looking::new(voice, verbose);
+    let mut sink = Looking::new(voice, verbose, elsewhere);
     watch.set(Standing::Planning { elsewhere });
     let result = work(&mut sink);
     drop(sink);
@@ -347,73 +348,5 @@ pub(crate) fn showing<T>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::RunState;
-    use crate::engine::event::Check;
-    use crate::host::Stream;
-    use std::sync::{Arc, Mutex};
-
-    fn heard(verbose: u8, events: Vec<Event>) -> (String, Standing) {
-        let heard = Arc::new(Mutex::new(String::new()));
-        let mut voice = voice(false, Look::plain(60), false);
-        voice.heard = Some(heard.clone());
-        let watch = Watch::deaf(voice.clone());
-        watch.set(Standing::Running {
-            run: None,
-            done: 0,
-            steps: 0,
-            title: String::new(),
-            undo: false,
-            elsewhere: false,
-        });
-        let mut progress = Progress::new(&voice, &watch, verbose);
-        events.into_iter().for_each(|e| progress.event(e));
-        (heard.lock().unwrap().clone(), watch.standing())
-    }
-
-    fn a_run() -> Vec<Event> {
-        let check = |what: &str, outcome| Event::Checked { check: Check { what: what.into(), outcome } };
-        vec![
-            Event::Started { run: 3, steps: 2, undo: false },
-            Event::Step {
-                step: 0,
-                title: "Build vmmon and vmnet for 6.1.0-56-amd64 with gcc-12 in the sandbox".into(),
-            },
-            Event::Progress { step: 0, done: 5, total: 80, unit: "object files".into() },
-            Event::Log { step: 0, stream: Stream::Out, line: "  CC [M] \u{1b}[31mhostif.o".into() },
-            Event::Diagnostic {
-                step: 0,
-                level: Level::Warning,
-                file: Some("linux/hostif.c".into()),
-                line: Some(12),
-                message: "unused variable".into(),
-            },
-            Event::StepDone { step: 0, unchanged: false },
-            Event::Step { step: 1, title: "Make the module index".into() },
-            Event::StepFailed { step: 1, reason: "depmod failed; look at the log".into() },
-            check("vmmon is loaded", CheckOutcome::CouldNotLook { reason: "no /proc".into() }),
-            check("vmnet is loaded", CheckOutcome::NotApplicable { reason: "another kernel runs".into() }),
-            Event::Finished { state: RunState::RolledBack, message: "taken back".into() },
-        ]
-    }
-
-    #[test]
-    fn a_run_without_a_terminal_is_told_in_plain_lines() {
-        insta::assert_snapshot!("plain_run", heard(0, a_run()).0);
-    }
-
-    #[test]
-    fn what_tools_say_is_shown_when_asked_for_and_commands_no_terminal() {
-        let (text, _) = heard(1, a_run());
-        assert!(text.contains("CC [M] \\u{1b}[31mhostif.o"), "{text}");
-        assert!(text.contains("another kernel runs"), "{text}");
-    }
-
-    #[test]
-    fn an_interruption_knows_how_far_the_run_is() {
-        let (_, standing) = heard(0, a_run().into_iter().take(7).collect());
-        let Standing::Running { run, done, steps, title, .. } = standing else { unreachable!() };
-        assert_eq!((run, done, steps, title.as_str()), (Some(3), 1, 2, "Make the module index"));
-    }
-}
+#[path = "progress_tests.rs"]
+mod tests;

@@ -64,7 +64,8 @@ pub(super) fn read(look: &Look<'_>) -> Finding<Memory> {
                 Some(mode) => Finding::Seen(mode.to_owned()),
                 None => Finding::unseen("transparent_hugepage/enabled says nothing known"),
             },
-            Err(e) if e.is_not_found() => Finding::Seen("never".to_owned()),
+            // The kernel was built without them.
+            Err(e) if e.is_not_found() && look.exists("/sys/kernel/mm") => Finding::Seen("never".to_owned()),
             Err(e) => Finding::unseen(e.to_string()),
         };
         let nodes = look.list("/sys/devices/system/node").into_iter().filter(|e| {

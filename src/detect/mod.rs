@@ -39,7 +39,7 @@ pub mod vmware;
 pub use boot::{Bootloader, BootloaderKind, Initramfs, InitramfsTool};
 pub use cpu::Cpu;
 pub use finding::Finding;
-pub use gather::{Options, Topic, gather, gather_with};
+pub use gather::{Options, Topic, UnknownTopic, gather, gather_with};
 pub use gpu::Gpu;
 pub use iommu::Iommu;
 pub use kernel::{

@@ -82,8 +82,9 @@ impl Toolchain {
     }
 }
 
-/// Folders of [`crate::host`]'s search path in which compilers and tools lie, in its order.
-const BIN: &[&str] = &["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+/// Folders of the search path ([`crate::host`]) in which compilers and tools lie. Where `/usr/sbin` is a link
+/// to `bin` (Arch, Fedora), the plain name is the one to show.
+const BIN: &[&str] = &["/usr/local/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin", "/bin", "/sbin"];
 
 /// The version in the first line of a tool's `--version` ("GNU ld (GNU Binutils for Debian) 2.40").
 pub fn parse_tool_version(text: &str) -> Option<String> {

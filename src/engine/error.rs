@@ -71,11 +71,18 @@ pub(super) fn advise(error: &HostError) -> String {
     format!("{error}{advice}")
 }
 
+fn advise_on_lock(error: &LockError) -> String {
+    match error {
+        LockError::Host(e) => advise(e),
+        other => other.to_string(),
+    }
+}
+
 /// Why a run was not begun, or its undo.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Another run is changing this machine.
-    #[error(transparent)]
+    /// Another run is changing this machine, or that cannot be found out.
+    #[error("{}", advise_on_lock(.0))]
     Lock(#[from] LockError),
     /// A run that was interrupted comes first.
     #[error(

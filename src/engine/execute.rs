@@ -15,7 +15,6 @@
 use super::context::Context;
 use super::error::{RunError, StepError};
 use super::event::{Check, CheckOutcome, Event, Level, Sink};
-use super::failpoint;
 use super::folders::{self, LOCK, RunFolder};
 use super::inhibit;
 use super::journal::{Begin, Journal, Record, RunState};
@@ -24,6 +23,7 @@ use super::report::{Inputs, Owner, RunReport};
 use super::space;
 use super::take_back::{self, Outcome};
 use super::voice::Voice;
+use crate::host::failpoint;
 use crate::host::{Cancel, Host, Lock};
 
 /// Carries out a plan. `check` is the postcondition of the whole run, asked after the last step.
@@ -61,7 +61,9 @@ pub fn execute(
         Err(failure) => {
             let outcome = roll_back(&mut ctx, plan, owner);
             let (state, message) = failure.summary(plan, run, &outcome);
-            finish(&mut ctx, state, message)
+            let report = finish(&mut ctx, state, message);
+            outcome.forget_copies(&ctx);
+            report
         }
     };
     Ok(report)
@@ -192,7 +194,10 @@ fn carry_out(
         ctx.enter(i);
         ctx.emit(Event::Step { step: i, title });
         match one_step(ctx, i, step) {
-            Ok(unchanged) => ctx.emit(Event::StepDone { step: i, unchanged }),
+            Ok(unchanged) => {
+                ctx.keep_notes();
+                ctx.emit(Event::StepDone { step: i, unchanged });
+            }
             Err(error) => {
                 let reason = error.to_string();
                 tracing::warn!(reason, "the step failed");
@@ -275,6 +280,9 @@ fn success(ctx: &Context<'_>, plan: &Plan) -> String {
         if let CheckOutcome::CouldNotLook { reason } = &check.outcome {
             message.push_str(&format!(" Not verified: {} ({}).", check.what, reason.trim_end_matches('.')));
         }
+    }
+    for note in ctx.told() {
+        message.push_str(&format!(" Note: {}.", note.trim_end_matches('.')));
     }
     if plan.needs_reboot {
         message.push_str(" Restart the machine for it to take effect.");

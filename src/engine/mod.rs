@@ -8,24 +8,25 @@
 //!                      Events         undo (reverse order, stops at drift)
 //! ```
 
+pub mod build;
 mod context;
 mod drift;
 pub mod edit;
 mod error;
 pub mod event;
 mod execute;
-#[doc(hidden)]
-pub mod failpoint;
 mod folders;
 mod inhibit;
 pub mod journal;
 pub mod kbuild;
 pub mod modinfo;
 pub mod module_check;
+pub mod mok_password;
 pub mod plan;
 mod report;
 mod restore;
 mod runs;
+mod signing;
 pub mod source;
 mod space;
 pub mod steps;
@@ -53,6 +54,8 @@ pub use steps::Step;
 pub use undo::{undo, undo_preview};
 
 use crate::host::Host;
+#[doc(hidden)]
+pub use crate::host::failpoint;
 
 /// What each step of a plan would do, in order. Reads only.
 pub fn preview(plan: &Plan, host: &Host) -> Vec<StepPreview> {

@@ -4,9 +4,9 @@
 use super::context::{After, Before};
 use super::drift::Drift;
 use super::error::StepError;
-use super::failpoint;
 use super::journal::{StepHistory, Touch};
 use super::store::Store;
+use crate::host::failpoint;
 use crate::host::{FileState, HostError, Root};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -60,6 +60,7 @@ pub(super) fn judge(
         left: left.cloned(),
         now: now.clone(),
         before: was.clone(),
+        copy: None,
     }))
 }
 
@@ -97,9 +98,12 @@ fn beside(path: &str, staged: &str) -> String {
 pub(super) fn clear_staged(root: &Root, touches: &[Touch]) -> Result<(), HostError> {
     for touch in touches {
         let Some(staged) = &touch.staged else { continue };
-        match root.remove_file(&beside(&touch.path, staged)) {
-            Err(e) if !is_gone(&e) => return Err(e),
-            _ => {}
+        let staged = beside(&touch.path, staged);
+        // Looked at first: on a read-only file system even removing nothing is an error.
+        match root.symlink_metadata(&staged) {
+            Ok(_) => root.remove_file(&staged)?,
+            Err(e) if is_gone(&e) => {}
+            Err(e) => return Err(e),
         }
     }
     Ok(())
@@ -152,7 +156,7 @@ pub(super) fn put_back(
 pub(super) fn remove_created(root: &Root, dirs: &[String]) -> Result<Vec<String>, HostError> {
     let mut stay = Vec::new();
     for dir in dirs.iter().rev() {
-        match root.remove_dir(dir) {
+        match root.symlink_metadata(dir).and_then(|_| root.remove_dir(dir)) {
             Ok(()) => failpoint::hit("dir-removed"),
             Err(e) if e.source.kind() == ErrorKind::DirectoryNotEmpty => stay.push(dir.clone()),
             Err(e) if is_gone(&e) => {}
@@ -160,4 +164,69 @@ pub(super) fn remove_created(root: &Root, dirs: &[String]) -> Result<Vec<String>
         }
     }
     Ok(stay)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn file(content: u8, mtime: i64) -> FileState {
+        FileState::File {
+            sha256: hex::encode([content; 32]),
+            size: 1,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            mtime,
+            mtime_nsec: 0,
+            xattrs: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn who_placed_what_is_told_apart() {
+        let (old, new, other) = (file(1, 1), file(2, 2), file(3, 3));
+        let before = Before { files: [("/f".to_owned(), old.clone())].into(), ..Before::default() };
+        let derived = Before { derived: true, ..before.clone() };
+        let after = After { files: [("/f".to_owned(), new.clone())].into(), ..After::default() };
+        let touches = [Touch { path: "/f".into(), staged: None, will_be: new.clone() }];
+        let word = |now: &FileState, there, before, after, touches: &[Touch]| match judge(
+            "/f", now, there, before, after, touches,
+        ) {
+            Verdict::AsBefore => "before",
+            Verdict::Ours => "ours",
+            Verdict::FolderGone => "gone",
+            Verdict::Drifted(_) => "drift",
+        };
+        let done = Some(&after);
+        assert_eq!(word(&old, true, &before, done, &[]), "before");
+        assert_eq!(word(&file(1, 9), true, &before, done, &[]), "before", "only its time is another");
+        assert_eq!(word(&new, true, &before, done, &[]), "ours");
+        assert_eq!(word(&file(2, 9), true, &before, done, &[]), "ours");
+        assert_eq!(word(&other, true, &before, done, &[]), "drift");
+        assert_eq!(word(&FileState::Absent, true, &before, done, &[]), "drift");
+        assert_eq!(word(&FileState::Absent, false, &before, done, &[]), "gone");
+        // Interrupted: what was announced is the run's own, and nothing else is.
+        assert_eq!(word(&new, true, &before, None, &touches), "ours");
+        assert_eq!(word(&new, true, &before, None, &[]), "drift");
+        assert_eq!(word(&other, true, &before, None, &touches), "drift");
+        assert_eq!(word(&other, true, &derived, None, &[]), "ours");
+        assert_eq!(word(&other, true, &derived, done, &[]), "drift");
+    }
+
+    #[test]
+    fn names_of_files_that_are_being_written_are_not_guessed() {
+        let names: BTreeSet<String> = (0..100).map(|_| staged_name()).collect();
+        assert_eq!(names.len(), 100);
+        assert!(names.iter().all(|n| n.starts_with(".hostwright-") && n.len() == 28), "{names:?}");
+    }
+
+    #[test]
+    fn folders_of_paths() {
+        assert_eq!(folder("/a/b/c"), "/a/b");
+        assert_eq!(folder("/a"), "/");
+        assert_eq!(beside("/a", ".x"), "/.x");
+        assert_eq!(beside("/a/b", ".x"), "/a/.x");
+    }
 }

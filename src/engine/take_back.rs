@@ -4,10 +4,10 @@
 use super::context::Context;
 use super::error::StepError;
 use super::event::Event;
-use super::failpoint;
 use super::journal::{Record, StepHistory};
 use super::plan::Plan;
 use super::report::Reversal;
+use crate::host::failpoint;
 
 /// How taking back ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,6 +35,14 @@ impl Outcome {
             sentence.push_str(&format!(" Note: {}.", note.trim_end_matches('.')));
         }
         sentence
+    }
+
+    /// Frees the copies of old files when all of them are back where they were. With the least thing to
+    /// note they stay.
+    pub fn forget_copies(&self, ctx: &Context<'_>) {
+        if self.stopped.is_none() && self.notes.is_empty() {
+            ctx.folder().forget_copies(ctx.host().root());
+        }
     }
 }
 

@@ -31,7 +31,7 @@ impl<'a> Voice<'a> {
 
     /// Tells an event.
     pub fn say(&mut self, event: Event) {
-        let Some(kept) = self.to_keep(&event) else { return self.sink.passing(event) };
+        let Some(kept) = self.worth_keeping(&event) else { return self.sink.passing(event) };
         if let Some(file) = &mut self.file
             && let Ok(mut line) = serde_json::to_vec(&kept)
         {
@@ -45,7 +45,7 @@ impl<'a> Voice<'a> {
     }
 
     /// The event as it is kept: progress is of the moment, and long logs have a file of their own.
-    fn to_keep(&mut self, event: &Event) -> Option<Event> {
+    fn worth_keeping(&mut self, event: &Event) -> Option<Event> {
         let Event::Log { step, stream, line } = event else {
             return (!matches!(event, Event::Progress { .. })).then(|| event.clone());
         };

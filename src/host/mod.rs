@@ -12,6 +12,8 @@
 
 mod clock;
 mod command;
+#[doc(hidden)]
+pub mod failpoint;
 pub mod fake;
 mod lock;
 mod root;
@@ -27,7 +29,7 @@ pub use command::{
 pub use lock::{Lock, LockError};
 pub use root::{Entry, FileKind, FileMeta, FileState, HostError, Root};
 pub use sandbox::{BuildUser, Form, INSIDE, Sandbox, SandboxError};
-pub use work::{TakeError, WorkFolder};
+pub use work::{TakeError, WORK, WorkFolder};
 
 use std::path::Path;
 use std::sync::Arc;

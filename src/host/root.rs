@@ -5,6 +5,7 @@
 //! root would see them and never lead out (`openat2(2)` with `RESOLVE_IN_ROOT`). Files are written
 //! beside, synced and exchanged, so that a crash leaves the old file or the new one.
 
+use super::failpoint;
 use cap_std::fs::Dir;
 use cap_tempfile::TempFile;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
@@ -501,12 +502,26 @@ impl Root {
         let mut file = rustix::fs::openat(&dir, staged, flags, Mode::from_raw_mode(0o600))
             .map(|fd| cap_std::fs::File::from_std(fd.into()))
             .map_err(|e| err(path, what)(e.into()))?;
-        let placed = fill(&mut file, path, from, mode, owner, like)
-            .and_then(|()| dir.rename(staged, &dir, &name).map_err(err(path, what)));
+        failpoint::hit("staged-empty");
+        let placed = fill(&mut file, path, from, mode, owner, like).and_then(|()| {
+            failpoint::hit("staged");
+            dir.rename(staged, &dir, &name).map_err(err(path, what))
+        });
         if placed.is_err() {
             let _ = rustix::fs::unlinkat(&dir, staged, AtFlags::empty());
         }
         placed?;
+        sync_dir(&dir).map_err(err(path, what))
+    }
+
+    /// Makes sure that a file that somebody else wrote, and its name, are on the disk.
+    ///
+    /// # Errors
+    /// When it is not there or cannot be synced.
+    pub fn sync(&self, path: &str) -> Result<(), HostError> {
+        let what = "could not sync";
+        self.open_file(path)?.sync_all().map_err(err(path, what))?;
+        let (dir, _) = self.parent(path).map_err(err(path, what))?;
         sync_dir(&dir).map_err(err(path, what))
     }
 

@@ -192,7 +192,10 @@ impl View {
 fn is_tree(root: &Root, path: &str) -> bool {
     path.len() > 1
         && root.metadata(&format!("{path}/Makefile")).is_ok_and(|m| m.kind == FileKind::File)
-        && root.metadata(&format!("{path}/scripts")).is_ok_and(|m| m.kind == FileKind::Directory)
+        // On Debian a link to /usr/lib/linux-kbuild-V, which a partial root may leave to the machine.
+        && root
+            .symlink_metadata(&format!("{path}/scripts"))
+            .is_ok_and(|m| matches!(m.kind, FileKind::Directory | FileKind::Symlink))
         && root.metadata(&format!("{path}/include")).is_ok_and(|m| m.kind == FileKind::Directory)
 }
 

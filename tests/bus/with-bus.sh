@@ -158,14 +158,10 @@ for device in null zero full random urandom tty kvm fuse net/tun; do
   fi
 done
 mkdir "$state/dev/pts" "$state/dev/shm"
-mount --rbind /dev/pts "$state/dev/pts"
+# Terminals of its own: the real /dev/ptmx finds the real /dev/pts only beside itself.
+mount -t devpts -o newinstance,ptmxmode=666,mode=620 devpts "$state/dev/pts"
 mount -t tmpfs -o mode=1777 tmpfs "$state/dev/shm"
 ln -s pts/ptmx "$state/dev/ptmx"
-if [[ -e /dev/ptmx && ! -L /dev/ptmx ]]; then
-  rm "$state/dev/ptmx"
-  : >"$state/dev/ptmx"
-  mount --bind /dev/ptmx "$state/dev/ptmx"
-fi
 ln -s /proc/self/fd "$state/dev/fd"
 for i in 0:stdin 1:stdout 2:stderr; do ln -s "/proc/self/fd/${i%%:*}" "$state/dev/${i#*:}"; done
 mount --rbind "$state/dev" /dev

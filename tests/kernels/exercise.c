@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /*
- * The first process of a small VM: inserts the practice modules, uses what they are for, removes
- * them and powers off. What fails is printed and nothing after it runs; the last line is
- * "exercise: passed" or "exercise: FAILED".
+ * The first process of a small VM: inserts the modules, uses what they are for, removes them and
+ * powers off. With exercise=load on the kernel's command line it only opens their devices, as is
+ * right for modules that are not the practice ones. What fails is printed and nothing after it runs;
+ * the last line is "exercise: passed" or "exercise: FAILED".
  */
 
 #include <arpa/inet.h>
@@ -253,8 +254,18 @@ int main(void)
       snprintf(path, sizeof path, "/%s.ko", modules[i]);
       insert(path);
    }
-   use_vmmon();
-   use_vmnet();
+   /* What the kernel does not know on its command line it hands to its first process. */
+   const char *how = getenv("exercise");
+   if (how != NULL && strcmp(how, "load") == 0) {
+      int vmmon = open("/dev/vmmon", O_RDWR | O_CLOEXEC);
+      CHECK(vmmon >= 0, "open /dev/vmmon");
+      int hub = vmnet(0);
+      close(hub);
+      close(vmmon);
+   } else {
+      use_vmmon();
+      use_vmnet();
+   }
    for (int i = 1; i >= 0; i--) {
       CHECK(syscall(SYS_delete_module, modules[i], O_NONBLOCK) == 0, "remove %s", modules[i]);
    }

@@ -94,7 +94,7 @@ mirrors() {
 # installs the headers and the image of the newest ABI of each. Debian's meta-packages name the newest kernel only, and a root may
 # want an older one beside it.
 install_kernels() {
-  local root=$1 suite=$2 version headers release package policy wanted
+  local root=$1 suite=$2 version headers release package policy wanted from
   shift 2
   # Installing an image makes an initramfs, half a minute each and booted by nobody here.
   chroot "$root" dpkg-divert --local --rename --add /usr/sbin/update-initramfs
@@ -112,9 +112,13 @@ install_kernels() {
       policy=$(chroot "$root" apt-cache policy "$package")
       if [[ $policy =~ Candidate:\ [0-9] ]]; then wanted+=("$package"); fi
     done
-    # A backported kernel wants the backported linux-base too, hence the suite. initramfs-tools is
-    # the one whose generator is diverted above; apt would pick another for want of a name.
-    chroot "$root" apt-get install -y --no-install-recommends -t "$suite" initramfs-tools "${wanted[@]}"
+    # A backported kernel wants the backported linux-base too. Elsewhere a suite's name must not be
+    # given: it would win over the same release's -security.
+    from=()
+    [[ $suite != *-backports ]] || from=(-t "$suite")
+    # initramfs-tools is the one whose generator is diverted above; apt would pick another for want of
+    # a name.
+    chroot "$root" apt-get install -y --no-install-recommends ${from[@]+"${from[@]}"} initramfs-tools "${wanted[@]}"
     [[ -e $root/boot/vmlinuz-$release ]] || echo "roots: no image of $release in the archive yet"
     # Modules alone leave the index to an image's own script.
     chroot "$root" depmod "$release"
@@ -143,7 +147,11 @@ make_root() {
     show "$name"
     return
   fi
-  # Holding the lock, what still lies beside is nobody's.
+  # Holding the lock, what still lies beside is nobody's. But never remove what is mounted somewhere
+  # below: that may be this machine's own /dev.
+  if grep -qF " $cache/.$name.part." /proc/self/mountinfo; then
+    fail "something is mounted below $cache/.$name.part.*, left by an interrupted run; unmount it and try again"
+  fi
   rm -rf --one-file-system "$cache/.$name".part.*
   part=$(mktemp -d "$cache/.$name.part.XXXXXX")
   chmod 755 "$part"
@@ -171,13 +179,19 @@ make_root() {
   done
 
   echo "roots: making $name (kernel ${kernels// /, }) in $cache" >&2
+  # As root, in a process namespace that ends with this script, however it ends: nothing then works on
+  # in a folder that the next run clears away.
+  local alone=()
+  if [[ $(id -u) -eq 0 ]]; then
+    alone=(setpriv --pdeathsig KILL unshare --mount --pid --fork --mount-proc --kill-child --)
+  fi
   local log=$cache/$name.log
   if ! printf '%s\n' "${sources[@]}" |
-    mmdebstrap --variant=minbase --architectures=amd64 --include="$packages" "${options[@]}" \
+    "${alone[@]}" mmdebstrap --variant=minbase --architectures=amd64 --include="$packages" "${options[@]}" \
       --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
       --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
       "${drivers[@]}" \
-      --customize-hook="'$0' install-kernels \"\$1\" $target $kernels" \
+      --customize-hook="'$(readlink -f "$0")' install-kernels \"\$1\" $target $kernels" \
       "$suite" "$part/root" - </dev/stdin >"$log" 2>&1 9>&-; then
     tail -n 25 "$log" >&2
     rm -rf --one-file-system "$part"

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `hostwright detect`: what is there on this machine.
 
+mod hardware;
 mod rows;
 
 use super::errors::{Exit, Problem};
 use super::look::{Look, Mark, pad, width};
 use super::session::Session;
-use crate::detect::{Facts, gather};
-use clap::{Args, ValueEnum};
+use crate::detect::{Facts, Topic, gather};
+use clap::Args;
 use serde_json::{Map, Value};
 
 /// Look at this machine and say what is there
@@ -17,52 +18,16 @@ use serde_json::{Map, Value};
 #[derive(Debug, Args)]
 pub(crate) struct Detect {
     /// Only these topics
-    #[arg(long, value_name = "TOPIC", value_enum, value_delimiter = ',')]
+    ///
+    /// The topics: os, running_kernel, kernels, toolchain, vmware, processes, loaded_modules, kvm, secure_boot, signing,
+    /// initramfs, bootloader, sessions, cpu, memory, storage, gpus, iommu, score.
+    #[arg(long, value_name = "TOPIC,…", value_parser = topic, value_delimiter = ',')]
     only: Vec<Topic>,
 }
 
-/// A part of the facts; its name is the field in the JSON document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub(crate) enum Topic {
-    /// The distribution
-    Os,
-    /// The kernel that runs
-    RunningKernel,
-    /// The installed kernels, their headers and VMware's modules for them
-    Kernels,
-    /// Compilers and tools
-    Toolchain,
-    /// VMware's product and module sources
-    Vmware,
-    /// Programs of VMware that run
-    Processes,
-    /// Loaded modules
-    LoadedModules,
-    /// KVM and who uses it
-    Kvm,
-    /// Secure Boot
-    SecureBoot,
-    /// Signing keys and tools
-    Signing,
-    /// The initramfs tool
-    Initramfs,
-    /// The boot loader
-    Bootloader,
-    /// Desktop sessions
-    Sessions,
-    /// The processor
-    Cpu,
-    /// Memory
-    Memory,
-    /// Disks
-    Storage,
-    /// Graphics cards
-    Gpus,
-    /// The IOMMU
-    Iommu,
-    /// The score and the recommended mode
-    Score,
+/// A topic by its name in the JSON document.
+fn topic(name: &str) -> Result<Topic, String> {
+    name.parse().map_err(|e: crate::detect::UnknownTopic| e.to_string())
 }
 
 /// Headings, and the topics below each.
@@ -103,7 +68,8 @@ impl Row {
 
 /// Runs `detect`.
 pub(crate) fn run(session: &mut Session, args: &Detect) -> Result<Exit, Problem> {
-    let facts = gather(&session.host()?, None);
+    let only = (!args.only.is_empty()).then_some(args.only.as_slice());
+    let facts = gather(&session.host()?, only);
     if session.json() {
         let document = document(&facts, &args.only)?;
         session.screen.document(&document)?;
@@ -121,10 +87,8 @@ fn document(facts: &Facts, only: &[Topic]) -> Result<Value, Problem> {
     if only.is_empty() {
         return Ok(Value::Object(all));
     }
-    let names: Vec<String> =
-        only.iter().filter_map(|t| t.to_possible_value()).map(|v| v.get_name().to_owned()).collect();
     let kept: Map<String, Value> =
-        all.into_iter().filter(|(k, _)| k == "schema" || names.contains(k)).collect();
+        all.into_iter().filter(|(k, _)| k == "schema" || only.iter().any(|t| t.name() == k)).collect();
     Ok(Value::Object(kept))
 }
 

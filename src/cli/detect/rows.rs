@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Each topic of the facts as lines for people. Pure.
 
-use super::{Row, Topic};
-use crate::cli::look::{Mark, bytes, count};
+use super::Row;
+use super::hardware::{cpu, gpus, iommu, memory, score, storage};
+use crate::cli::look::Mark;
 use crate::detect::kernel::{CompilerFit, Headers, Kernel};
 use crate::detect::secure_boot::{BootTrust, Firmware};
 use crate::detect::signing::{KeyOwner, SigningKey};
 use crate::detect::vmware::VmwareProduct;
-use crate::detect::{Facts, Finding, ModuleFile, VmwareRole};
+use crate::detect::{Facts, Finding, ModuleFile, Topic, VmwareRole};
 
 /// The lines of a topic.
 pub(super) fn of(facts: &Facts, topic: Topic) -> Vec<Row> {
@@ -35,19 +36,19 @@ pub(super) fn of(facts: &Facts, topic: Topic) -> Vec<Row> {
 }
 
 /// One line that says why one could not look, or what `see` makes of what was seen.
-fn look_at<T>(label: &str, finding: &Finding<T>, see: impl FnOnce(&T) -> Vec<Row>) -> Vec<Row> {
+pub(super) fn look_at<T>(label: &str, finding: &Finding<T>, see: impl FnOnce(&T) -> Vec<Row>) -> Vec<Row> {
     match finding {
         Finding::Seen(value) => see(value),
         Finding::CouldNotLook { why } => vec![unknown(label, why)],
     }
 }
 
-fn unknown(label: &str, why: &str) -> Row {
+pub(super) fn unknown(label: &str, why: &str) -> Row {
     Row::new(Mark::Unknown, label, format!("could not look: {why}"))
 }
 
 /// A word of a typed value, as its JSON has it, without underscores.
-fn word<T: serde::Serialize>(value: &T) -> String {
+pub(super) fn word<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_value(value).ok().and_then(|v| v.as_str().map(|s| s.replace('_', " "))).unwrap_or_default()
 }
 
@@ -111,6 +112,7 @@ fn bootloader(facts: &Facts) -> Vec<Row> {
 fn initramfs(facts: &Facts) -> Vec<Row> {
     look_at("Initramfs", &facts.initramfs, |initramfs| {
         let text = match &initramfs.tool {
+            Some(crate::detect::InitramfsTool::InitramfsTools) => "initramfs-tools".to_owned(),
             Some(tool) => word(tool),
             None => "no tool for it".to_owned(),
         };
@@ -446,134 +448,4 @@ fn key(key: &SigningKey) -> Row {
     let half = if key.has_private.is_false() { "; its private half is missing" } else { "" };
     let mark = if half.is_empty() { mark } else { Mark::Warning };
     Row::new(mark, "Signing keys", format!("{owner}, {state}{half} ({})", key.certificate_path))
-}
-
-fn cpu(facts: &Facts) -> Vec<Row> {
-    look_at("Processor", &facts.cpu, |cpu| {
-        let mut text =
-            format!("{}, {}", cpu.model_name.trim(), count(cpu.logical as usize, "thread", "threads"));
-        if let Some(hybrid) = &cpu.hybrid {
-            text.push_str(&format!(
-                " ({} performance, {} efficiency)",
-                hybrid.performance, hybrid.efficiency
-            ));
-        }
-        let mut rows = vec![Row::new(Mark::Good, "Processor", text)];
-        let v = &cpu.virtualization;
-        rows.push(match (&v.technology, &v.enabled) {
-            (Some(technology), Finding::Seen(true)) => {
-                let name = match technology {
-                    crate::detect::cpu::VirtTechnology::VtX => "VT-x",
-                    crate::detect::cpu::VirtTechnology::AmdV => "AMD-V",
-                };
-                let paging = if v.nested_paging { ", second-level address translation" } else { "" };
-                Row::new(Mark::Good, "Virtualization", format!("{name}{paging}"))
-            }
-            (Some(_), Finding::Seen(false)) => {
-                Row::new(Mark::Bad, "Virtualization", "switched off in the firmware")
-                    .remedy("Switch it on in the firmware's setup (VT-x, SVM).")
-            }
-            (None, _) if v.under_hypervisor => {
-                Row::new(Mark::Warning, "Virtualization", "not shown by the hypervisor this machine runs in")
-            }
-            (None, _) => Row::new(Mark::Bad, "Virtualization", "absent, or switched off in the firmware")
-                .remedy("Look into the firmware's setup for VT-x or SVM."),
-            (Some(_), Finding::CouldNotLook { why }) => unknown("Virtualization", why),
-        });
-        let avx = match (cpu.avx512.is_empty(), cpu.avx2) {
-            (false, _) => ", AVX-512",
-            (true, true) => ", AVX2",
-            (true, false) => "",
-        };
-        rows.push(Row::new(
-            Mark::Neutral,
-            "Instruction set",
-            format!("x86-64-v{}{avx}; compilers know it as {}", cpu.x86_64_level, cpu.march),
-        ));
-        rows
-    })
-}
-
-fn memory(facts: &Facts) -> Vec<Row> {
-    look_at("Memory", &facts.memory, |memory| {
-        let mut text =
-            format!("{}, {} available", bytes(memory.total_kib * 1024), bytes(memory.available_kib * 1024));
-        if memory.numa_nodes > 1 {
-            text.push_str(&format!(", {} NUMA nodes", memory.numa_nodes));
-        }
-        let mut rows = vec![Row::new(Mark::Good, "Memory", text)];
-        for pool in memory.huge_pages.iter().filter(|p| p.total > 0) {
-            let size = bytes(pool.page_kib * 1024);
-            rows.push(Row::new(
-                Mark::Neutral,
-                "",
-                format!("{} huge pages of {size} reserved, {} free", pool.total, pool.free),
-            ));
-        }
-        rows
-    })
-}
-
-fn storage(facts: &Facts) -> Vec<Row> {
-    look_at("Disks", &facts.storage, |disks| {
-        let one = |d: &crate::detect::Disk| {
-            let root = if d.holds_root == Some(true) { ", holds the system" } else { "" };
-            let model = d.model.as_ref().map(|m| format!(" {}", m.trim())).unwrap_or_default();
-            Row::new(
-                Mark::Neutral,
-                "Disks",
-                format!("{}:{model} {} {}{root}", d.name, bytes(d.size), word(&d.kind)),
-            )
-        };
-        disks.iter().map(one).collect()
-    })
-}
-
-fn gpus(facts: &Facts) -> Vec<Row> {
-    look_at("Graphics", &facts.gpus, |gpus| {
-        let one = |g: &crate::detect::Gpu| {
-            let vendor = g.vendor.clone().unwrap_or_else(|| g.vendor_id.clone());
-            let driver = g.driver.as_ref().map_or_else(|| "no driver".to_owned(), |d| format!("driver {d}"));
-            Row::new(
-                Mark::Neutral,
-                "Graphics",
-                format!("{vendor} {} at {}, {driver}", g.device_id, g.address),
-            )
-        };
-        gpus.iter().map(one).collect()
-    })
-}
-
-fn iommu(facts: &Facts) -> Vec<Row> {
-    look_at("IOMMU", &facts.iommu, |iommu| {
-        let text = if iommu.active {
-            format!("in use, {}", count(iommu.groups.len(), "group", "groups"))
-        } else {
-            "not in use; VMware's products need none".to_owned()
-        };
-        vec![Row::new(Mark::Neutral, "IOMMU", text)]
-    })
-}
-
-fn score(facts: &Facts) -> Vec<Row> {
-    look_at("Score", &facts.score, |score| {
-        let mut rows =
-            vec![Row::new(Mark::Neutral, "Score", format!("{} of {} points", score.points, score.max))];
-        for part in &score.parts {
-            let (mark, points) = if part.max == 0 {
-                (Mark::Unknown, String::new())
-            } else if part.points == part.max {
-                (Mark::Good, format!(" ({}/{})", part.points, part.max))
-            } else {
-                (Mark::Warning, format!(" ({}/{})", part.points, part.max))
-            };
-            rows.push(Row::new(mark, "", format!("{}{points}: {}", part.title, part.reason)));
-        }
-        rows.push(Row::new(
-            Mark::Neutral,
-            "Recommended",
-            format!("{}: {}", score.recommended.as_str(), score.reason),
-        ));
-        rows
-    })
 }

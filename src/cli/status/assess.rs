@@ -302,3 +302,7 @@ fn run_notes(runs: &[RunSummary], command: &dyn Fn(&str) -> String) -> Vec<Row> 
     }
     notes
 }
+
+#[cfg(test)]
+#[path = "assess_tests.rs"]
+mod tests;

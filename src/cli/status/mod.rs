@@ -21,7 +21,7 @@ pub(crate) struct Status {}
 /// Runs `status`.
 pub(crate) fn run(session: &mut Session, _args: &Status) -> Result<Exit, Problem> {
     let facts = gather(&session.host()?, None);
-    let runs = session.machine().and_then(|m| m.runs());
+    let runs = session.machine_unasked().and_then(|m| m.runs());
     let runs = match &runs {
         Ok(runs) => Ok(runs.as_slice()),
         Err(problem) => Err(problem.reason.as_str()),

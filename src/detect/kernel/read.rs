@@ -158,7 +158,7 @@ fn edition(look: &Look<'_>, os: Option<&Os>, modules_dir: &str) -> Option<String
         return None;
     }
     let query = Command::new("rpm")
-        .args(["-qf", "--qf", "%{VERSION}-%{RELEASE}\n", modules_dir])
+        .args(["-qf", "--qf", "%{VERSION}-%{RELEASE}\\n", modules_dir])
         .timeout(Duration::from_secs(5));
     let output = look.host.runner().run(&look.host.tool(query)?).ok()?;
     let line = output.stdout.lines().next()?.trim();
@@ -304,7 +304,11 @@ impl Kernel {
         self.is_next_boot = next.as_ref().map(|n| n.release == self.release);
         self.build_compiler = match (&self.compiler, toolchain) {
             (Finding::Seen(kernel), Finding::Seen(toolchain)) => {
-                Finding::Seen(compiler::choose(kernel, toolchain))
+                match (compiler::choose(kernel, toolchain), toolchain.unanswered.first()) {
+                    // One may be there and have said nothing: that is not none.
+                    (None, Some(why)) => Finding::unseen(why.clone()),
+                    (choice, _) => Finding::Seen(choice),
+                }
             }
             (Finding::CouldNotLook { why }, _) | (_, Finding::CouldNotLook { why }) => {
                 Finding::unseen(why.clone())

@@ -5,7 +5,7 @@
 use super::history::{Unreadable, replay};
 use super::record::{Begin, Record};
 use super::{History, JournalError};
-use crate::engine::failpoint;
+use crate::host::failpoint;
 use crate::host::{HostError, Root};
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::File;

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Compiles modules: a private folder, the sandbox, one job budget, and the gate at the end.
+//!
+//! ```text
+//!   sources + edits ─► work folder ─► sandbox: make vmmon ┐            ┌► cache
+//!                                     sandbox: make vmnet ┴► gate ─────┴► installed by later steps
+//!                                     (one job server)
+//! ```
+
+mod bundle;
+mod cache;
+mod jobs;
+mod log;
+mod run;
+
+pub(super) use bundle::write as write_bundle;
+pub use cache::{CACHE, clean as clean_cache};
+pub(super) use cache::{Cache, key};
+pub(super) use log::{BuildLog, LOGS};
+pub(super) use run::{BuildError, Built, Progressed, build, gate};
+
+#[cfg(test)]
+pub(super) mod testkit;
+#[cfg(test)]
+mod tests;
