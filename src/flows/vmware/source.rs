@@ -135,7 +135,7 @@ fn recognise(module: &str, sha256: &str, files: &Files, around: &Files) -> Recog
     if !products.is_empty() {
         return Recognised::Stock { product: format!("Workstation {}", products.join(", ")) };
     }
-    if files.values().any(|b| memchr_find(b, b"HOSTWRIGHT_PRACTICE")) {
+    if files.values().any(|b| memchr_find(b, b"Hostwright's practice stand-in")) {
         return Recognised::Practice;
     }
     if let Some(conf) = files.get("dkms.conf").or_else(|| around.get("dkms.conf")) {
