@@ -373,7 +373,7 @@ fn recorded_hosts_can_be_looked_at() {
         assert!(said.contains("Distribution") && said.contains("Kernels"), "{name}: {said}");
         let (status, said) = on_recorded(&name, "detect --only os,cpu --json", "92");
         let facts: serde_json::Value = serde_json::from_str(&said).unwrap();
-        let mut fields: Vec<&String> = facts.as_object().unwrap().keys().collect();
+        let mut fields: Vec<&str> = facts.as_object().unwrap().keys().map(String::as_str).collect();
         fields.sort();
         assert_eq!((status, fields), (Some(0), vec!["cpu", "os", "schema"]), "{name}");
         let (status, said) = on_recorded(&name, "status", "92");

@@ -211,7 +211,7 @@ fn signature(facts: &Facts, kernel: &Kernel, file: &ModuleFile, status: &mut Mod
             told.say(Mark::Unknown, format!("could not look at its signature ({why})"));
         }
         Finding::Seen(None) if needed => {
-            told.say(Mark::Bad, "not signed, so that this kernel refuses it".into())
+            told.say(Mark::Bad, "not signed, so that this kernel refuses it".into());
         }
         Finding::Seen(None) => told.say(Mark::Good, "not signed".into()),
         Finding::Seen(Some(signature)) => {
