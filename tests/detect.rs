@@ -10,9 +10,14 @@ use hostwright::detect::{
 };
 use hostwright::host::HostKind;
 use recorded::{names, unpack, unpack_with};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 
+/// What is found on a recorded host; looked at once for all tests.
 fn facts(name: &str) -> Facts {
-    gather(&unpack(name).host, None)
+    static FOUND: Mutex<BTreeMap<String, Facts>> = Mutex::new(BTreeMap::new());
+    let mut found = FOUND.lock().unwrap();
+    found.entry(name.to_owned()).or_insert_with(|| gather(&unpack(name).host, None)).clone()
 }
 
 /// Every difference in what is found on a recorded host is looked at by a person.
@@ -282,6 +287,33 @@ fn keys_are_trusted_pending_or_neither() {
     let gentoo = key("gentoo", KeyOwner::KernelBuild).trust;
     assert!(gentoo.in_kernel.is_true());
     assert!(key("gentoo", KeyOwner::Portage).certificate.is_seen());
+}
+
+#[test]
+fn our_own_key_is_found_enrolled_pending_or_half_gone() {
+    let own = |more: &str| {
+        let host = unpack_with("fedora-40", HostKind::Machine, more);
+        gather(&host.host, Some(&[Topic::Signing]))
+            .signing
+            .into_seen()
+            .unwrap()
+            .key(KeyOwner::Hostwright)
+            .cloned()
+    };
+    assert_eq!(own(""), None);
+    let dir = "/var/lib/hostwright/keys";
+    let private = format!("\n== file {dir}/hostwright.key\n(a private key)");
+    let certificate = |name: &str| format!("\n== copy {dir}/hostwright.der {name}");
+    let enrolled = own(&(private.clone() + &certificate("other.der"))).unwrap();
+    assert!(enrolled.trust.enrolled.is_true() && enrolled.has_private.is_true());
+    let pending = own(&(private.clone() + &certificate("mok.der"))).unwrap();
+    assert!(pending.trust.pending.is_true() && pending.trust.enrolled.is_false());
+    // A half that is gone is seen, so that nothing makes both anew over an enrolled key.
+    let without_private = own(&certificate("other.der")).unwrap();
+    assert!(without_private.has_private.is_false() && without_private.trust.enrolled.is_true());
+    let without_certificate = own(&private).unwrap();
+    assert!(without_certificate.has_private.is_true() && !without_certificate.certificate.is_seen());
+    assert!(!without_certificate.trust.enrolled.is_seen());
 }
 
 #[test]
