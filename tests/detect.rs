@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Gathering on recorded hosts: the whole of each as a snapshot, and what matters in sentences.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
 #[path = "detect/recorded.rs"]
 mod recorded;
 
@@ -271,6 +273,26 @@ fn the_next_kernel_is_read_from_the_loader_in_charge() {
         assert_eq!(marked, [release], "{name}");
     }
     assert!(facts("nixos").bootloader.seen().unwrap().next_boot.why().is_some());
+}
+
+#[test]
+fn unified_kernel_images_tell_their_kernel_themselves() {
+    let vars = "/sys/firmware/efi/efivars";
+    let more = format!(
+        "\n== unified /boot/EFI/Linux/arch-zen.efi 6.11.5-zen1-1-zen\nID=arch\n\
+         == unified /boot/EFI/Linux/arch-lts.efi 6.6.58-1-lts\nID=arch\n\
+         == file /boot/EFI/Linux/broken.efi\nMZ and no more\n\
+         == without /boot/loader/loader.conf /boot/loader/entries/arch-zen.conf /boot/loader/entries/arch-lts.conf \
+         {vars}/LoaderEntryOneShot-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f\n"
+    );
+    let next = |more: &str| {
+        let host = unpack_with("arch-sbctl", HostKind::Machine, more);
+        gather(&host.host, Some(&[Topic::Bootloader])).bootloader.into_seen().unwrap().next_boot
+    };
+    assert_eq!(next(&more).into_seen().unwrap().release, "6.11.5-zen1-1-zen");
+    let default = "== file /boot/loader/loader.conf\ndefault arch-lts*\n";
+    let more = more.replace("/boot/loader/loader.conf ", "") + default;
+    assert_eq!(next(&more).into_seen().unwrap().release, "6.6.58-1-lts");
 }
 
 #[test]
