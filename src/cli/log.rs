@@ -2,7 +2,7 @@
 //! `hostwright log`: what a run said while it went on.
 
 use super::errors::{Exit, Problem};
-use super::look::{Look, Mark, clean};
+use super::look::{Look, Mark, clean, count};
 use super::progress::outcome;
 use super::session::Session;
 use crate::engine::event::{Event, Level};
@@ -49,7 +49,7 @@ fn line(look: Look, event: &Event) -> String {
     match event {
         Event::Started { run, steps, undo } => {
             let what = if *undo { "taken back" } else { "begun" };
-            format!("{}\n", look.bold(&format!("Run {run} {what}, {steps} steps")))
+            format!("{}\n", look.bold(&format!("Run {run} {what}, {}", count(*steps, "step", "steps"))))
         }
         Event::Step { step, title } => {
             look.wrap(title, &format!("{} ", look.bold(&format!("[{}]", step + 1))), "    ")

@@ -2,7 +2,7 @@
 //! `hostwright undo`: takes runs back.
 
 use super::confirm;
-use super::errors::{Exit, Problem};
+use super::errors::{Exit, Problem, sentence};
 use super::machine::Machine;
 use super::preview;
 use super::session::Session;
@@ -65,6 +65,10 @@ pub(crate) fn take_back(
 ) -> Result<Exit, Problem> {
     let previews: Vec<UndoPreview> =
         runs.iter().map(|run| machine.undo_preview(*run)).collect::<Result<_, _>>()?;
+    // Of several runs, those before the one that is refused still can be taken back.
+    if let Some(why) = previews.first().and_then(|p| p.refused.clone()).filter(|_| !only_preview) {
+        return Err(Problem::new(Exit::Refused, "undo-refused", "Nothing was taken back", sentence(&why)));
+    }
     if session.json() {
         let document = if only_preview { json!(previews) } else { json!({ "undo": previews }) };
         session.screen.document(&document)?;
@@ -76,10 +80,6 @@ pub(crate) fn take_back(
     }
     if only_preview || previews.is_empty() {
         return Ok(Exit::Done);
-    }
-    // Of several runs, those before the one that is refused still can be taken back.
-    if let Some(why) = previews.first().and_then(|p| p.refused.clone()) {
-        return Err(Problem::new(Exit::Refused, "undo-refused", "Nothing was taken back", why));
     }
     if !yes {
         session.screen.print("\n");

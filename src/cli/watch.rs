@@ -176,7 +176,10 @@ fn restore_terminal() {
 /// What is said to the first interruption; `None` when there is nothing to wait for.
 fn first_answer(standing: &Standing) -> Option<&'static str> {
     match standing {
-        Standing::Idle | Standing::Planning { elsewhere: true } => None,
+        // The helper begins nothing for a caller that is gone.
+        Standing::Idle
+        | Standing::Planning { elsewhere: true }
+        | Standing::Running { run: None, elsewhere: true, .. } => None,
         Standing::Planning { elsewhere: false } => Some("\nStopping."),
         Standing::Running { undo: false, .. } => {
             Some("\nCancelling: what was done so far is taken back. Ctrl+C again stops waiting for that.")
@@ -193,15 +196,20 @@ fn last_words(standing: &Standing, root: Option<&str>) -> Problem {
         return Problem::cancelled();
     };
     if *elsewhere && run.is_none() {
-        // The helper begins nothing for a caller that is gone.
         return Problem::cancelled();
     }
     let root = root.map(|r| format!("--root {r} ")).unwrap_or_default();
     let name = run.map_or_else(|| "The run".to_owned(), |n| format!("Run {n}"));
+    let finished = done >= steps;
     let verb = if *undo { "taken back" } else { "done" };
     let done = format!("{done} of {} {verb}", count(*steps, "step", "steps"));
     let at = if title.is_empty() { String::new() } else { format!(", the last one begun: {title}") };
-    let (reason, remedy) = if *elsewhere {
+    let (reason, remedy) = if !*elsewhere && *steps > 0 && *undo && finished {
+        (
+            format!("{name} was at its end: all of it was taken back; only its last records may be missing."),
+            format!("See how it ended: hostwright {root}runs"),
+        )
+    } else if *elsewhere {
         (
             format!(
                 "{name} goes on without this terminal and takes back what it did. At this moment: {done}{at}."

@@ -69,6 +69,7 @@ pub struct Context<'a> {
     step: usize,
     taking_back: bool,
     notes: Vec<String>,
+    told: Vec<String>,
     journal: RefCell<Journal>,
     voice: RefCell<Voice<'a>>,
 }
@@ -91,6 +92,7 @@ impl<'a> Context<'a> {
             step: 0,
             taking_back: false,
             notes: Vec::new(),
+            told: Vec::new(),
             journal: RefCell::new(journal),
             voice: RefCell::new(voice),
         }
@@ -114,6 +116,16 @@ impl<'a> Context<'a> {
 
     pub(super) fn journal(&self) -> &RefCell<Journal> {
         &self.journal
+    }
+
+    /// Keeps what a step that went well said for the end of the run.
+    pub(super) fn keep_notes(&mut self) {
+        self.told.append(&mut self.notes);
+    }
+
+    /// What the steps that went well said for the end of the run.
+    pub(super) fn told(&self) -> &[String] {
+        &self.told
     }
 
     /// What the step said for the end of the run, which forgets it.
@@ -330,7 +342,12 @@ impl<'a> Context<'a> {
         let root = self.host.root();
         let mut after = After { data: applied.data.clone(), ..After::default() };
         for path in before.files.keys().chain(&applied.also) {
-            after.files.insert(path.clone(), root.state(path)?);
+            let state = root.state(path)?;
+            // Tools do not sync what they make, and once the step is recorded as done it must be there.
+            if before.derived && matches!(state, FileState::File { .. }) {
+                root.sync(path)?;
+            }
+            after.files.insert(path.clone(), state);
         }
         after.dirs = before.dirs.iter().filter(|d| root.exists(d)).cloned().collect();
         Ok(after)
@@ -373,7 +390,10 @@ impl<'a> Context<'a> {
                     _ => format!("{path} is not put back: the folder {folder} is gone"),
                 }),
                 Verdict::Drifted(_) if before.derived => return Ok(()),
-                Verdict::Drifted(drift) => return Err(StepError::Drift(drift)),
+                Verdict::Drifted(mut drift) => {
+                    drift.copy = self.folder.store().copy_of(&drift.before);
+                    return Err(StepError::Drift(drift));
+                }
             }
         }
         restore::clear_staged(root, &touches)?;

@@ -61,7 +61,9 @@ pub fn execute(
         Err(failure) => {
             let outcome = roll_back(&mut ctx, plan, owner);
             let (state, message) = failure.summary(plan, run, &outcome);
-            finish(&mut ctx, state, message)
+            let report = finish(&mut ctx, state, message);
+            outcome.forget_copies(&ctx);
+            report
         }
     };
     Ok(report)
@@ -192,7 +194,10 @@ fn carry_out(
         ctx.enter(i);
         ctx.emit(Event::Step { step: i, title });
         match one_step(ctx, i, step) {
-            Ok(unchanged) => ctx.emit(Event::StepDone { step: i, unchanged }),
+            Ok(unchanged) => {
+                ctx.keep_notes();
+                ctx.emit(Event::StepDone { step: i, unchanged });
+            }
             Err(error) => {
                 let reason = error.to_string();
                 tracing::warn!(reason, "the step failed");
@@ -275,6 +280,9 @@ fn success(ctx: &Context<'_>, plan: &Plan) -> String {
         if let CheckOutcome::CouldNotLook { reason } = &check.outcome {
             message.push_str(&format!(" Not verified: {} ({}).", check.what, reason.trim_end_matches('.')));
         }
+    }
+    for note in ctx.told() {
+        message.push_str(&format!(" Note: {}.", note.trim_end_matches('.')));
     }
     if plan.needs_reboot {
         message.push_str(" Restart the machine for it to take effect.");

@@ -27,30 +27,12 @@ mod work;
 pub use options::{Options, OptionsError};
 pub use serve::{HelperError, serve, serve_host};
 
-use crate::engine::plan::Refusal;
+use crate::detect;
 use crate::engine::{Check, Inputs, Plan, Sink};
+use crate::flows::{self, PlanError};
 use crate::host::{Cancel, Host};
 use serde_json::Value;
-
-/// Why there is no plan.
-#[derive(Debug, thiserror::Error)]
-pub enum PlanError {
-    /// The flow refuses: looked, understood, and must not or cannot be done.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// There is no such flow.
-    #[error("there is no flow called `{0}`; there is: vmware")]
-    UnknownFlow(String),
-    /// The choices are no valid document for this flow.
-    #[error("the choices are not valid: {0}")]
-    BadChoices(String),
-    /// Somebody asked to stop while it was being made.
-    #[error("cancelled while the plan was made; nothing was changed")]
-    Cancelled,
-    /// Looking failed in a way that is no refusal.
-    #[error("{0}")]
-    Failed(String),
-}
+use std::process::ExitCode;
 
 /// What the helper plans with: [`Builtin`], or in tests a small flow of their own.
 pub trait Flows: Send + Sync + 'static {
@@ -81,3 +63,56 @@ pub trait Flows: Send + Sync + 'static {
 /// The flows of this crate.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Builtin;
+
+impl Flows for Builtin {
+    fn gather(&self, host: &Host) -> Result<Value, String> {
+        serde_json::to_value(detect::gather(host, None)).map_err(|e| e.to_string())
+    }
+
+    fn plan(
+        &self,
+        host: &Host,
+        flow: &str,
+        choices: &Value,
+        inputs: &Inputs,
+        cancel: &Cancel,
+        sink: &mut dyn Sink,
+    ) -> Result<Plan, PlanError> {
+        flows::plan(host, flow, choices, inputs, cancel, sink)
+    }
+
+    fn check(&self, host: &Host, plan: &Plan) -> Vec<Check> {
+        flows::check(host, plan)
+    }
+}
+
+/// The whole program: reads its own command line, serves, and says on standard error why it could not.
+pub fn main() -> ExitCode {
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(error) => {
+            tell(&error);
+            return ExitCode::from(2);
+        }
+    };
+    let level = if options.verbose { "hostwright=debug" } else { "hostwright=info" };
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_ansi(false)
+        .init();
+    match serve(&options, Box::new(Builtin)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tell(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A line for the journal of the service; nobody sits before this program.
+fn tell(error: &dyn std::fmt::Display) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "hostwright-helper: {error}");
+}

@@ -7,8 +7,9 @@ use super::job::{self, Live, Task, run_error};
 use super::polkit::authorize;
 use super::run::{Entry, RunObject};
 use super::work::{self, Piece, Work, lock};
-use super::{Flows, PlanError, admit};
+use super::{Flows, admit};
 use crate::engine::{self, Inputs, Owner, Permission, Plan};
+use crate::flows::PlanError;
 use crate::host::{Cancel, Host};
 use crate::ipc::{Error, run_path};
 use async_channel::bounded;
@@ -214,8 +215,9 @@ pub(super) struct Service(pub(super) Arc<Shared>);
 
 impl Service {
     async fn call<'a>(&self, connection: &'a Connection, header: &Header<'_>) -> Result<Call<'a>, Error> {
+        let arrived = self.0.work.arrive();
         let caller = Caller::of(connection, header).await?;
-        let piece = Arc::new(self.0.work.begin(caller.uid).await?);
+        let piece = Arc::new(arrived.begin(caller.uid).await?);
         Ok(Call { connection, caller, piece })
     }
 }

@@ -143,7 +143,7 @@ impl BuildModules {
     }
 
     /// The modules of the same build, if it was done before and its result still passes the gate.
-    fn from_cache(&self, ctx: &Context<'_>, key: &str, log: &mut BuildLog) -> Option<Vec<Built>> {
+    fn cached(&self, ctx: &Context<'_>, key: &str, log: &mut BuildLog) -> Option<Vec<Built>> {
         let cache = Cache::of(ctx.host());
         let cached = cache.find(key, self)?;
         match build::gate(ctx.host(), self, cached.modules) {
@@ -261,7 +261,7 @@ impl Action for BuildModules {
         ctx.set_log(log.path());
         log.say(&format!("{}, {}", self.title(), log.when().to_owned()));
         let key = build::key(self);
-        let cached = self.from_cache(ctx, &key, &mut log);
+        let cached = self.cached(ctx, &key, &mut log);
         let fresh = cached.is_none();
         let built = match cached {
             Some(built) => built,
