@@ -159,6 +159,7 @@ pub(super) struct RunObject {
 
 impl RunObject {
     async fn standing(&self) -> zbus::fdo::Result<Standing> {
+        let _arrived = self.shared.work.arrive();
         if let Some(live) = self.entry.live() {
             return Ok(live.standing());
         }
@@ -187,8 +188,9 @@ impl RunObject {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(), Error> {
+        let arrived = self.shared.work.arrive();
         let caller = Caller::of(connection, &header).await?;
-        let _piece = self.shared.work.begin_at_run(caller.uid).await?;
+        let _piece = arrived.begin_at_run(caller.uid).await?;
         let not_running = || {
             let run = self.entry.number;
             Error::BadArgument(format!(
@@ -217,8 +219,9 @@ impl RunObject {
         #[zbus(connection)] connection: &Connection,
         from: u64,
     ) -> Result<(Vec<String>, u64, bool), Error> {
+        let arrived = self.shared.work.arrive();
         let caller = Caller::of(connection, &header).await?;
-        let _piece = self.shared.work.begin_at_run(caller.uid).await?;
+        let _piece = arrived.begin_at_run(caller.uid).await?;
         if !self.belongs_to(&caller) {
             authorize(connection, &caller, &BTreeSet::from([Permission::Inspect]), &BTreeMap::new()).await?;
         }

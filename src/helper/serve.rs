@@ -14,7 +14,7 @@ use std::time::Duration;
 use zbus::fdo::RequestNameFlags;
 use zbus::{Connection, MessageStream, connection};
 
-/// How long a call that was sent before the name was given up may take to show.
+/// How often the end of a run is looked for when the helper is asked to leave.
 const DRAIN: Duration = Duration::from_millis(100);
 
 /// Why the helper did not start or go on.
@@ -81,7 +81,7 @@ pub fn serve_host(host: Host, options: &Options, flows: Box<dyn Flows>) -> Resul
         };
         let why = future::or(ended, future::or(alone, idle)).await;
         tracing::info!(why, "leaving");
-        finish(&shared).await;
+        finish(&shared, &connection).await;
         Ok(())
     })
 }
@@ -124,8 +124,7 @@ async fn stay_while_needed(shared: &Arc<Shared>, connection: &Connection, limit:
         if connection.release_name(NAME).await.is_err() {
             return;
         }
-        // The bus delivered everything before it answered; the executor needs a moment to take it up.
-        Timer::after(DRAIN).await;
+        take_up(connection).await;
         if !shared.work.is_awaited() || take_name(connection).await.is_err() {
             return;
         }
@@ -134,8 +133,17 @@ async fn stay_while_needed(shared: &Arc<Shared>, connection: &Connection, limit:
     }
 }
 
+/// Lets the executor take up what has come in. The bus delivered everything that was sent to the name before
+/// it answered that the name is given up; the executor does its tasks in turn: the first round has the
+/// messages taken off the queue, the second has each call begin.
+async fn take_up(connection: &Connection) {
+    for _ in 0..4 {
+        connection.executor().spawn(async {}, "turn").await.ok();
+    }
+}
+
 /// Takes nothing new, stops a run that goes on (it takes back what it did) and lets it end.
-async fn finish(shared: &Arc<Shared>) {
+async fn finish(shared: &Arc<Shared>, connection: &Connection) {
     shared.work.close();
     if let Some(live) = shared.current() {
         tracing::info!("stopping the run that goes on");
@@ -146,9 +154,11 @@ async fn finish(shared: &Arc<Shared>) {
     }
     // Answers and last events still go out; somebody who thinks about a password is not waited for.
     for _ in 0..10 {
-        Timer::after(DRAIN).await;
+        take_up(connection).await;
         if !shared.work.idle_for().is_zero() {
             break;
         }
+        Timer::after(DRAIN).await;
     }
+    take_up(connection).await;
 }

@@ -215,8 +215,9 @@ pub(super) struct Service(pub(super) Arc<Shared>);
 
 impl Service {
     async fn call<'a>(&self, connection: &'a Connection, header: &Header<'_>) -> Result<Call<'a>, Error> {
+        let arrived = self.0.work.arrive();
         let caller = Caller::of(connection, header).await?;
-        let piece = Arc::new(self.0.work.begin(caller.uid).await?);
+        let piece = Arc::new(arrived.begin(caller.uid).await?);
         Ok(Call { connection, caller, piece })
     }
 }

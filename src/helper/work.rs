@@ -2,8 +2,8 @@
 //! What keeps the helper here: every call in progress (also one that waits for a password) and every run.
 //! When there is none for a while, it leaves.
 //!
-//! Leaving must not lose a call: the name is given up first; a call that came in before that is still in
-//! our queue, waits at [`Work::begin`], and makes the helper take the name back.
+//! Leaving must not lose a call: the name is given up first; a call that came in before that is seen
+//! ([`Work::arrive`]), waits at [`Arrived::begin`], and makes the helper take the name back.
 
 use crate::ipc::Error;
 use async_channel::{Receiver, Sender, bounded};
@@ -30,7 +30,8 @@ struct State {
     door: Door,
     in_progress: usize,
     per_user: HashMap<u32, usize>,
-    waiting: usize,
+    /// Calls that have come in and neither begun nor been turned away.
+    arrived: usize,
     idle_since: Instant,
 }
 
@@ -41,6 +42,10 @@ pub(super) struct Work {
     /// Never sent on; closed and made anew when the door moves.
     moved: Arc<Mutex<(Sender<()>, Receiver<()>)>>,
 }
+
+/// A call that has come in. To be made before anything is waited for.
+#[derive(Debug)]
+pub(super) struct Arrived(Work);
 
 /// One piece of work; over when dropped.
 #[derive(Debug)]
@@ -60,27 +65,16 @@ impl Work {
             door: Door::Open,
             in_progress: 0,
             per_user: HashMap::new(),
-            waiting: 0,
+            arrived: 0,
             idle_since: Instant::now(),
         };
         Self { state: Arc::new(Mutex::new(state)), moved: Arc::new(Mutex::new(bounded(1))) }
     }
 
-    /// Begins a piece of work for a user.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] when that user has too much in progress, [`Error::Leaving`] when the helper goes.
-    pub(super) async fn begin(&self, uid: u32) -> Result<Piece, Error> {
-        self.begin_unless(uid, true).await
-    }
-
-    /// Begins a piece of work that has to do with a run that goes on: that can be followed and cancelled
-    /// to its end, also when the helper takes nothing new any more.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] when that user has too much in progress.
-    pub(super) async fn begin_at_run(&self, uid: u32) -> Result<Piece, Error> {
-        self.begin_unless(uid, false).await
+    /// Notes that a call has come in.
+    pub(super) fn arrive(&self) -> Arrived {
+        lock(&self.state).arrived += 1;
+        Arrived(self.clone())
     }
 
     async fn begin_unless(&self, uid: u32, closed: bool) -> Result<Piece, Error> {
@@ -91,12 +85,11 @@ impl Work {
                     Door::Open => return self.count(&mut state, uid),
                     Door::Closed if closed => return Err(Error::Leaving),
                     Door::Closed => return self.count(&mut state, uid),
-                    Door::Leaving => state.waiting += 1,
+                    Door::Leaving => {}
                 }
                 lock(&self.moved).1.clone()
             };
             let _ = moved.recv().await;
-            lock(&self.state).waiting -= 1;
         }
     }
 
@@ -116,13 +109,13 @@ impl Work {
     /// How long there has been nothing to do; zero while there is.
     pub(super) fn idle_for(&self) -> Duration {
         let state = lock(&self.state);
-        if state.in_progress > 0 { Duration::ZERO } else { state.idle_since.elapsed() }
+        if state.in_progress + state.arrived > 0 { Duration::ZERO } else { state.idle_since.elapsed() }
     }
 
     /// Lets calls wait while the name is given up. False when there is work after all.
     pub(super) fn start_leaving(&self) -> bool {
         let mut state = lock(&self.state);
-        let free = state.in_progress == 0 && state.door == Door::Open;
+        let free = state.in_progress + state.arrived == 0 && state.door == Door::Open;
         if free {
             state.door = Door::Leaving;
         }
@@ -131,7 +124,7 @@ impl Work {
 
     /// Whether calls came in while the name was given up.
     pub(super) fn is_awaited(&self) -> bool {
-        lock(&self.state).waiting > 0
+        lock(&self.state).arrived > 0
     }
 
     /// Stays after all: what waited begins.
@@ -152,6 +145,33 @@ impl Work {
         }
         let old = std::mem::replace(&mut *lock(&self.moved), bounded(1));
         old.0.close();
+    }
+}
+
+impl Arrived {
+    /// Begins the work of a call, for a user.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when that user has too much in progress, [`Error::Leaving`] when the helper goes.
+    pub(super) async fn begin(self, uid: u32) -> Result<Piece, Error> {
+        self.0.begin_unless(uid, true).await
+    }
+
+    /// Begins work that has to do with a run that goes on: that can be followed and cancelled to its end,
+    /// also when the helper takes nothing new any more.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when that user has too much in progress.
+    pub(super) async fn begin_at_run(self, uid: u32) -> Result<Piece, Error> {
+        self.0.begin_unless(uid, false).await
+    }
+}
+
+impl Drop for Arrived {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        state.arrived -= 1;
+        state.idle_since = Instant::now();
     }
 }
 
@@ -199,7 +219,7 @@ mod tests {
     #[test]
     fn a_piece_of_work_keeps_it_here() {
         let work = Work::new();
-        let piece = block_on(work.begin(1000)).unwrap();
+        let piece = block_on(work.arrive().begin(1000)).unwrap();
         assert!(!work.start_leaving());
         assert_eq!(work.idle_for(), Duration::ZERO);
         drop(piece);
@@ -211,7 +231,7 @@ mod tests {
         let work = Work::new();
         assert!(work.start_leaving());
         block_on(async {
-            let mut call = Box::pin(work.begin(1000));
+            let mut call = Box::pin(work.arrive().begin(1000));
             assert!(poll_once(&mut call).await.is_none());
             assert!(work.is_awaited());
             work.stay();
@@ -225,24 +245,24 @@ mod tests {
         let work = Work::new();
         assert!(work.start_leaving());
         block_on(async {
-            let mut call = Box::pin(work.begin(1000));
+            let mut call = Box::pin(work.arrive().begin(1000));
             assert!(poll_once(&mut call).await.is_none());
             work.close();
             assert_eq!(call.await.unwrap_err(), Error::Leaving);
             work.stay();
-            assert_eq!(work.begin(0).await.unwrap_err(), Error::Leaving);
-            work.begin_at_run(0).await.unwrap();
+            assert_eq!(work.arrive().begin(0).await.unwrap_err(), Error::Leaving);
+            work.arrive().begin_at_run(0).await.unwrap();
         });
     }
 
     #[test]
     fn one_user_cannot_take_all_places() {
         let work = Work::new();
-        let mine: Vec<_> = (0..PER_USER).map(|_| block_on(work.begin(1000)).unwrap()).collect();
-        assert!(matches!(block_on(work.begin(1000)), Err(Error::Busy(_))));
-        assert!(block_on(work.begin(1001)).is_ok());
+        let mine: Vec<_> = (0..PER_USER).map(|_| block_on(work.arrive().begin(1000)).unwrap()).collect();
+        assert!(matches!(block_on(work.arrive().begin(1000)), Err(Error::Busy(_))));
+        assert!(block_on(work.arrive().begin(1001)).is_ok());
         drop(mine);
-        assert!(block_on(work.begin(1000)).is_ok());
+        assert!(block_on(work.arrive().begin(1000)).is_ok());
     }
 
     #[test]

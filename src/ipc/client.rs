@@ -8,7 +8,6 @@ use crate::engine::{Plan, RunState, RunSummary, UndoPreview};
 use serde_json::Value;
 use std::collections::HashMap;
 use zbus::Connection;
-use zbus::names::OwnedUniqueName;
 use zbus::proxy::{CacheProperties, MethodFlags};
 use zbus::zvariant::{Fd, OwnedObjectPath};
 
@@ -109,9 +108,7 @@ impl Client {
     pub async fn run(&self, number: u32) -> Result<Run, Error> {
         let incoming = Incoming::subscribe(&self.connection).await?;
         let proxy = self.run_proxy(number).await?;
-        // Starts the helper, and says who it is now.
-        let helper = self.owner().await?;
-        Ok(Run { number, proxy, helper, incoming, story: Story::Whole })
+        Ok(Run { number, proxy, incoming, story: Story::Whole })
     }
 
     /// Begins a run: listens first, so that not even its first event is lost.
@@ -123,8 +120,7 @@ impl Client {
         let path: OwnedObjectPath = self.call(member, body).await?;
         let number = run_number(path.as_str())
             .ok_or_else(|| Error::Protocol(format!("{path} is not below {RUNS_PATH}")))?;
-        let helper = self.owner().await?;
-        Ok(Run { number, proxy: self.run_proxy(number).await?, helper, incoming, story })
+        Ok(Run { number, proxy: self.run_proxy(number).await?, incoming, story })
     }
 
     async fn run_proxy(&self, number: u32) -> Result<RunProxy<'static>, Error> {
@@ -133,18 +129,6 @@ impl Client {
             .cache_properties(CacheProperties::No)
             .build()
             .await?)
-    }
-
-    /// The helper's unique name: signals are believed from that one only.
-    async fn owner(&self) -> Result<OwnedUniqueName, Error> {
-        let bus = zbus::fdo::DBusProxy::new(&self.connection).await?;
-        let name = zbus::names::BusName::try_from(NAME).map_err(zbus::Error::from)?;
-        if let Ok(owner) = bus.get_name_owner(name.clone()).await {
-            return Ok(owner);
-        }
-        let known = zbus::names::WellKnownName::try_from(NAME).map_err(zbus::Error::from)?;
-        bus.start_service_by_name(known, 0).await.map_err(zbus::Error::from)?;
-        Ok(bus.get_name_owner(name).await.map_err(zbus::Error::from)?)
     }
 
     async fn call<B, R>(&self, member: &str, body: &B) -> Result<R, Error>
@@ -188,7 +172,6 @@ fn document<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, Error> {
 pub struct Run {
     number: u32,
     proxy: RunProxy<'static>,
-    helper: OwnedUniqueName,
     incoming: Incoming,
     story: Story,
 }
@@ -248,6 +231,6 @@ impl Run {
     /// All its events in order, none left out, to its end. Of a run that was begun by
     /// [`Client::undo`], those of the undo only.
     pub fn follow(self) -> Follow {
-        Follow::new(self.number, self.proxy, self.helper, self.incoming, self.story)
+        Follow::new(self.number, self.proxy, self.incoming, self.story)
     }
 }

@@ -10,11 +10,11 @@ use super::{Error, NAME, RUN_INTERFACE, RUNS_PATH, run_path};
 use crate::engine::Event;
 use async_channel::{Receiver, Sender, bounded};
 use futures_lite::{StreamExt, stream};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use zbus::message::Type;
-use zbus::names::OwnedUniqueName;
+use zbus::names::{BusName, WellKnownName};
 use zbus::{Connection, MatchRule, Message, MessageStream};
 
 /// How many signals wait for a slow reader before the oldest are dropped (and later read from the log).
@@ -40,8 +40,8 @@ enum Arrived {
         number: Option<u64>,
         json: String,
     },
-    /// The helper's name was given up by this connection.
-    OwnerGone(String),
+    /// A helper went away.
+    OwnerGone,
 }
 
 /// Which part of a run's story is told.
@@ -120,7 +120,7 @@ fn arrived(message: &Message) -> Option<Arrived> {
         // Only the bus itself may say who is gone.
         "NameOwnerChanged" if sender == "org.freedesktop.DBus" => {
             let (_, old, _) = body.deserialize::<(String, String, String)>().ok()?;
-            (!old.is_empty()).then_some(Arrived::OwnerGone(old))
+            (!old.is_empty()).then_some(Arrived::OwnerGone)
         }
         _ => None,
     }
@@ -136,33 +136,31 @@ fn told(number: Option<u64>, json: String) -> Result<RunEvent, Error> {
 pub struct Follow {
     path: String,
     proxy: RunProxy<'static>,
-    helper: OwnedUniqueName,
+    /// Who may tell events, and who may not: connections that were asked about.
+    helpers: HashMap<String, bool>,
     incoming: Incoming,
     /// Documents from number `next` on, ready to be handed out.
     backlog: VecDeque<String>,
     next: u64,
     /// Whether the log has been read once; before that nobody knows where we are.
     began: bool,
+    /// Whether the log says that nothing follows what is in the backlog.
+    ended: bool,
     story: Story,
     over: bool,
 }
 
 impl Follow {
-    pub(super) fn new(
-        run: u32,
-        proxy: RunProxy<'static>,
-        helper: OwnedUniqueName,
-        incoming: Incoming,
-        story: Story,
-    ) -> Self {
+    pub(super) fn new(run: u32, proxy: RunProxy<'static>, incoming: Incoming, story: Story) -> Self {
         Self {
             path: run_path(run),
             proxy,
-            helper,
+            helpers: HashMap::new(),
             incoming,
             backlog: VecDeque::new(),
             next: 0,
             began: false,
+            ended: false,
             story,
             over: false,
         }
@@ -191,13 +189,10 @@ impl Follow {
 
     async fn advance(&mut self) -> Result<Option<RunEvent>, Error> {
         if !self.began {
-            let ended = self.read_log().await?;
+            self.read_log().await?;
             self.began = true;
             if self.story == Story::Undo {
                 self.skip_to_last_start();
-            }
-            if ended && self.backlog.is_empty() {
-                return Ok(None);
             }
         }
         loop {
@@ -206,41 +201,53 @@ impl Follow {
                 self.next += 1;
                 return told(Some(number), json).map(Some);
             }
+            if self.ended {
+                // Without its last event: interrupted. Who began it must hear of that.
+                return if self.story == Story::Whole { Ok(None) } else { Err(Error::Gone) };
+            }
             if self.incoming.overflow.swap(false, Ordering::SeqCst) {
                 self.read_log().await?;
                 continue;
             }
             match self.incoming.queue.recv().await {
                 Err(_) => return Err(Error::Gone),
-                Ok(Arrived::OwnerGone(old)) => {
-                    if old == self.helper.as_str() {
-                        // The log, read by a new helper from disk, knows how far it came.
-                        self.read_log().await.map_err(|_| Error::Gone)?;
-                        if self.backlog.is_empty() {
-                            return Err(Error::Gone);
-                        }
-                    }
-                }
+                // The log, read from disk by a new helper, knows how far it came.
+                Ok(Arrived::OwnerGone) => self.read_log().await.map_err(|_| Error::Gone)?,
                 Ok(Arrived::Event { sender, path, number, json }) => {
-                    // Anybody may send us such a signal; only the helper's counts.
-                    if sender != self.helper.as_str() || path != self.path {
+                    if path != self.path || !self.is_helper(sender).await {
                         continue;
                     }
                     match number {
                         None => return told(None, json).map(Some),
                         Some(number) if number < self.next => {}
                         Some(number) if number == self.next => self.backlog.push_back(json),
-                        Some(_) => {
-                            self.read_log().await?;
-                        }
+                        Some(_) => self.read_log().await?,
                     }
                 }
             }
         }
     }
 
-    /// Reads everything from `next` on into the backlog; whether no more will come.
-    async fn read_log(&mut self) -> Result<bool, Error> {
+    /// Whether a connection is the helper's. Anybody may send us a signal that looks like an event; the
+    /// bus lets only root have the helper's name, and says who has it.
+    async fn is_helper(&mut self, sender: String) -> bool {
+        if let Some(known) = self.helpers.get(&sender) {
+            return *known;
+        }
+        // A helper that left in between: its going is told too, and then the log is read.
+        let owner = match zbus::fdo::DBusProxy::new(self.proxy.inner().connection()).await {
+            Ok(bus) => {
+                bus.get_name_owner(BusName::from(WellKnownName::from_static_str_unchecked(NAME))).await
+            }
+            Err(error) => Err(error.into()),
+        };
+        let known = owner.is_ok_and(|owner| owner.as_str() == sender);
+        self.helpers.insert(sender, known);
+        known
+    }
+
+    /// Reads everything from `next` on into the backlog.
+    async fn read_log(&mut self) -> Result<(), Error> {
         self.backlog.clear();
         let mut from = self.next;
         loop {
@@ -249,7 +256,8 @@ impl Follow {
             self.backlog.extend(documents);
             from = next;
             if none || ended {
-                return Ok(ended);
+                self.ended = ended;
+                return Ok(());
             }
         }
     }
@@ -270,6 +278,7 @@ impl Follow {
         }
         // What was found may go on: a finished run, and then its undo.
         self.story != Story::Whole
+            || self.ended
             || match self.proxy.log(self.next).await {
                 Ok((documents, _, ended)) => ended && documents.is_empty(),
                 Err(_) => true,
