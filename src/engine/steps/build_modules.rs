@@ -99,6 +99,9 @@ pub struct BuildModules {
     pub modules: Vec<ModuleBuild>,
 }
 
+/// What compilers said: index of the module, and the message.
+type Said = Vec<(usize, Diagnostic)>;
+
 /// Space that a build takes while it runs, and its logs, in bytes.
 const WORK_SPACE: u64 = 192 << 20;
 const LOG_SPACE: u64 = 8 << 20;
@@ -169,9 +172,9 @@ impl BuildModules {
         ctx: &Context<'_>,
         trees: &[Files],
         log: &mut BuildLog,
-    ) -> (Result<Vec<Built>, BuildError>, Vec<(usize, Diagnostic)>) {
+    ) -> (Result<Vec<Built>, BuildError>, Said) {
         let (step, when) = (ctx.step(), log.when().to_owned());
-        let mut said: Vec<(usize, Diagnostic)> = Vec::new();
+        let mut said = Said::new();
         let result = build::build(ctx.host(), self, trees, ctx.cancel(), &mut |progress| match progress {
             Progressed::Begins { module, command } => {
                 let head = kbuild::log_header(self, &self.modules[module], command, &when);
