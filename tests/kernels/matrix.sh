@@ -70,7 +70,7 @@ mkdir -p "$logs"
 
 # The state of what a view changed, but for Hostwright's own history.
 changed() {
-  (cd "$1" && find . \( -path ./var/lib/hostwright -o -path ./var/cache/hostwright -o -path ./var/log \) -prune -o \
+  (cd "$1" && find . \( -path ./var/lib/hostwright -o -path ./var/cache/hostwright -o -path ./var/log -o -path ./run/hostwright \) -prune -o \
     ! -type d -printf '%p %m %U:%G %s %T@ %l\n' | sort)
 }
 

@@ -148,6 +148,11 @@ impl ProbeDir {
             hasher.update(part.as_bytes());
         }
         hasher.update(crate::engine::source::tree_sha256(&self.files).as_bytes());
+        // A probe without a value has no text, and yet its answer is kept.
+        for key in &self.without_value {
+            hasher.update(key.as_bytes());
+            hasher.update([0]);
+        }
         hex::encode(hasher.finalize())
     }
 
