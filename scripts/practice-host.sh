@@ -82,10 +82,10 @@ say "What is here"
 run hostwright detect
 
 say "What would be done, for ${#kernels[@]} kernel(s): ${kernels[*]}"
-run hostwright vmware plan --kernel all --no-load
+run hostwright vmware plan --kernel all --sign own --no-load
 
 say "Doing it: the helper plans anew, compares, asks polkit, and only then writes"
-run hostwright vmware apply --kernel all --no-load --yes
+run hostwright vmware apply --kernel all --sign own --no-load --yes
 
 say "Looking at the result without Hostwright"
 for kernel in "${kernels[@]}"; do
@@ -93,7 +93,6 @@ for kernel in "${kernels[@]}"; do
     file=$(modinfo -k "$kernel" -F filename "$module") || fail "modinfo finds no $module for $kernel"
     magic=$(modinfo -k "$kernel" -F vermagic "$module")
     [[ ${magic%% *} == "$kernel" ]] || fail "$file was built for ${magic%% *}, not for $kernel"
-    # Not System.map: Debian's holds no symbols.
     unresolved=$(depmod -n -e -E "/lib/modules/$kernel/build/Module.symvers" "$kernel" 2>&1 >/dev/null | grep -E "/$module\.ko" || true)
     [[ -z $unresolved ]] || fail "$unresolved"
     signer=$(modinfo -k "$kernel" -F signer "$module")
@@ -104,7 +103,6 @@ differs=0
 "$project/tests/bus/tree.sh" compare /run/before /var/lib/hostwright /var/log /var/cache/hostwright >/run/changes || differs=1
 [[ $differs -eq 1 ]] || fail "nothing was changed at all"
 grep '^/' /run/changes | sed 's/^/  changed: /'
-# Shows the state too; what is not loaded is not "attention" on a machine that runs another kernel.
 run hostwright runs
 
 say "Taking it back"
