@@ -2,12 +2,14 @@
 //! The published schemas are those of the types. `HOSTWRIGHT_WRITE_SCHEMAS=1 cargo test --test schemas`
 //! writes them anew.
 
+use hostwright::detect::Facts;
 use hostwright::engine::{Event, Plan, RunReport, RunSummary, UndoPreview};
 use hostwright::flows::vmware::Choices;
 use schemars::{Schema, schema_for};
 
 fn published() -> Vec<(&'static str, Schema)> {
     vec![
+        ("facts", schema_for!(Facts)),
         ("choices-vmware", schema_for!(Choices)),
         ("plan", schema_for!(Plan)),
         ("event", schema_for!(Event)),

@@ -201,6 +201,7 @@ fn sources_that_do_not_compile_change_nothing_and_name_the_error() {
 fn a_kernel_without_headers_is_refused_with_the_package_to_install() {
     let practice = Practice::new();
     std::fs::remove_file(practice.modules().join("build")).unwrap();
+    std::fs::remove_dir_all(practice.root().join("usr/src")).unwrap();
     let said = practice.expect(3, &["vmware", "plan"]);
     assert!(said.contains(&format!("linux-headers-{}", practice.release)), "{said}");
 }

@@ -25,24 +25,26 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(crate) struct Helper {
     client: Client,
     voice: Voice,
+    ask: bool,
     /// Who asks for the password; kept to the end, as later calls may need it too.
     agent: OnceCell<Option<Agent>>,
 }
 
-/// Connects to the helper.
+/// Connects to the helper. `ask`: whether a person may be asked for a password.
 ///
 /// # Errors
 /// When there is no system bus.
-pub(crate) fn machine(voice: &Voice) -> Result<Box<dyn Machine>, Problem> {
-    let client = Client::connect()?.interactive(can_ask(voice.json));
-    Ok(Box::new(Helper { client, voice: voice.clone(), agent: OnceCell::new() }))
+pub(crate) fn machine(voice: &Voice, ask: bool) -> Result<Box<dyn Machine>, Problem> {
+    let ask = ask && can_ask(voice.json);
+    let client = Client::connect()?.interactive(ask);
+    Ok(Box::new(Helper { client, voice: voice.clone(), ask, agent: OnceCell::new() }))
 }
 
 impl Helper {
     /// Makes sure that a password can be asked for.
     fn ready_to_ask(&self) {
         self.agent.get_or_init(|| {
-            if !can_ask(self.voice.json) {
+            if !self.ask {
                 return None;
             }
             // Without one the session's own agent may still be there; polkit tells if none is.

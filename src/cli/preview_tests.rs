@@ -170,6 +170,7 @@ fn the_undo_of_a_run_reads_well() {
                     left: Some(file("a")),
                     now: file("b"),
                     before: FileState::Absent,
+                    copy: None,
                 }],
             ),
         ],

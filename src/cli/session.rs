@@ -71,9 +71,21 @@ impl Session {
     /// # Errors
     /// When `--root` cannot be opened or the helper cannot be reached.
     pub(crate) fn machine(&self) -> Result<Box<dyn Machine>, Problem> {
+        self.machine_for(true)
+    }
+
+    /// The same, for a look that is not worth a password.
+    ///
+    /// # Errors
+    /// As [`Session::machine`].
+    pub(crate) fn machine_unasked(&self) -> Result<Box<dyn Machine>, Problem> {
+        self.machine_for(false)
+    }
+
+    fn machine_for(&self, ask: bool) -> Result<Box<dyn Machine>, Problem> {
         match &self.root {
             Some(_) => Ok(Box::new(Scratch::new(self.host()?))),
-            None => super::helper::machine(&self.voice),
+            None => super::helper::machine(&self.voice, ask),
         }
     }
 

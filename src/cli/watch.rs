@@ -176,7 +176,10 @@ fn restore_terminal() {
 /// What is said to the first interruption; `None` when there is nothing to wait for.
 fn first_answer(standing: &Standing) -> Option<&'static str> {
     match standing {
-        Standing::Idle | Standing::Planning { elsewhere: true } => None,
+        // The helper begins nothing for a caller that is gone.
+        Standing::Idle
+        | Standing::Planning { elsewhere: true }
+        | Standing::Running { run: None, elsewhere: true, .. } => None,
         Standing::Planning { elsewhere: false } => Some("\nStopping."),
         Standing::Running { undo: false, .. } => {
             Some("\nCancelling: what was done so far is taken back. Ctrl+C again stops waiting for that.")
@@ -193,7 +196,6 @@ fn last_words(standing: &Standing, root: Option<&str>) -> Problem {
         return Problem::cancelled();
     };
     if *elsewhere && run.is_none() {
-        // The helper begins nothing for a caller that is gone.
         return Problem::cancelled();
     }
     let root = root.map(|r| format!("--root {r} ")).unwrap_or_default();

@@ -342,7 +342,12 @@ impl<'a> Context<'a> {
         let root = self.host.root();
         let mut after = After { data: applied.data.clone(), ..After::default() };
         for path in before.files.keys().chain(&applied.also) {
-            after.files.insert(path.clone(), root.state(path)?);
+            let state = root.state(path)?;
+            // Tools do not sync what they make, and once the step is recorded as done it must be there.
+            if before.derived && matches!(state, FileState::File { .. }) {
+                root.sync(path)?;
+            }
+            after.files.insert(path.clone(), state);
         }
         after.dirs = before.dirs.iter().filter(|d| root.exists(d)).cloned().collect();
         Ok(after)
@@ -385,7 +390,10 @@ impl<'a> Context<'a> {
                     _ => format!("{path} is not put back: the folder {folder} is gone"),
                 }),
                 Verdict::Drifted(_) if before.derived => return Ok(()),
-                Verdict::Drifted(drift) => return Err(StepError::Drift(drift)),
+                Verdict::Drifted(mut drift) => {
+                    drift.copy = self.folder.store().copy_of(&drift.before);
+                    return Err(StepError::Drift(drift));
+                }
             }
         }
         restore::clear_staged(root, &touches)?;

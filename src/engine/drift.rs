@@ -16,21 +16,26 @@ pub struct Drift {
     pub now: FileState,
     /// How it was before the step.
     pub before: FileState,
+    /// Where the bytes of before are kept, if it was a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<String>,
 }
 
 impl std::fmt::Display for Drift {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let reference = self.left.as_ref().unwrap_or(&self.before);
-        write!(
-            f,
-            "{} was changed since ({}), so it is left as it is; look at it, put it {}, and undo again",
-            self.path,
-            difference(reference, &self.now),
-            match &self.before {
-                FileState::Absent => "away yourself if you do not need it".to_owned(),
-                _ => "back to how this run left it, or to how it was before".to_owned(),
+        let difference = difference(reference, &self.now);
+        write!(f, "{} was changed since ({difference}), so it is left as it is; ", self.path)?;
+        match (&self.before, &self.copy) {
+            (FileState::Absent, _) => write!(f, "if it is not needed, remove it and undo again"),
+            (_, Some(copy)) => write!(
+                f,
+                "bring it back to how this run left it, or to how it was before (a copy is in {copy}), and undo again"
+            ),
+            (_, None) => {
+                write!(f, "bring it back to how this run left it, or to how it was before, and undo again")
             }
-        )
+        }
     }
 }
 

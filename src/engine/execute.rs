@@ -61,7 +61,9 @@ pub fn execute(
         Err(failure) => {
             let outcome = roll_back(&mut ctx, plan, owner);
             let (state, message) = failure.summary(plan, run, &outcome);
-            finish(&mut ctx, state, message)
+            let report = finish(&mut ctx, state, message);
+            outcome.forget_copies(&ctx);
+            report
         }
     };
     Ok(report)

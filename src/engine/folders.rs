@@ -72,17 +72,25 @@ impl RunFolder {
     /// Frees what was set aside, and the private folder of the steps. Nothing depends on either.
     pub fn tidy(&self, root: &Root) {
         let reserve = root.remove_file(&format!("{}/reserve", self.dir));
-        let work = root.dir(&self.dir).and_then(|dir| {
-            dir.remove_dir_all("work").map_err(|source| HostError {
-                path: self.work(),
-                what: "could not remove the directory",
-                source,
-            })
-        });
-        for error in [reserve.err(), work.err()].into_iter().flatten() {
-            if !error.is_not_found() {
-                tracing::warn!(%error, "left behind");
+        if let Err(error) = reserve.or_else(|e| if e.is_not_found() { Ok(()) } else { Err(e) }) {
+            tracing::warn!(%error, "left behind");
+        }
+        self.remove_all(root, "work");
+    }
+
+    /// Frees the old bytes of files, once every one of them is where it was.
+    pub fn forget_copies(&self, root: &Root) {
+        self.remove_all(root, "blobs");
+    }
+
+    fn remove_all(&self, root: &Root, name: &str) {
+        let removed = root.dir(&self.dir).map(|dir| dir.remove_dir_all(name));
+        match removed {
+            Ok(Err(error)) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, dir = self.dir, name, "left behind");
             }
+            Err(error) => tracing::warn!(%error, "left behind"),
+            Ok(_) => {}
         }
     }
 

@@ -60,6 +60,7 @@ pub(super) fn judge(
         left: left.cloned(),
         now: now.clone(),
         before: was.clone(),
+        copy: None,
     }))
 }
 
@@ -163,4 +164,69 @@ pub(super) fn remove_created(root: &Root, dirs: &[String]) -> Result<Vec<String>
         }
     }
     Ok(stay)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn file(content: u8, mtime: i64) -> FileState {
+        FileState::File {
+            sha256: hex::encode([content; 32]),
+            size: 1,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            mtime,
+            mtime_nsec: 0,
+            xattrs: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn who_placed_what_is_told_apart() {
+        let (old, new, other) = (file(1, 1), file(2, 2), file(3, 3));
+        let before = Before { files: [("/f".to_owned(), old.clone())].into(), ..Before::default() };
+        let derived = Before { derived: true, ..before.clone() };
+        let after = After { files: [("/f".to_owned(), new.clone())].into(), ..After::default() };
+        let touches = [Touch { path: "/f".into(), staged: None, will_be: new.clone() }];
+        let word = |now: &FileState, there, before, after, touches: &[Touch]| match judge(
+            "/f", now, there, before, after, touches,
+        ) {
+            Verdict::AsBefore => "before",
+            Verdict::Ours => "ours",
+            Verdict::FolderGone => "gone",
+            Verdict::Drifted(_) => "drift",
+        };
+        let done = Some(&after);
+        assert_eq!(word(&old, true, &before, done, &[]), "before");
+        assert_eq!(word(&file(1, 9), true, &before, done, &[]), "before", "only its time is another");
+        assert_eq!(word(&new, true, &before, done, &[]), "ours");
+        assert_eq!(word(&file(2, 9), true, &before, done, &[]), "ours");
+        assert_eq!(word(&other, true, &before, done, &[]), "drift");
+        assert_eq!(word(&FileState::Absent, true, &before, done, &[]), "drift");
+        assert_eq!(word(&FileState::Absent, false, &before, done, &[]), "gone");
+        // Interrupted: what was announced is the run's own, and nothing else is.
+        assert_eq!(word(&new, true, &before, None, &touches), "ours");
+        assert_eq!(word(&new, true, &before, None, &[]), "drift");
+        assert_eq!(word(&other, true, &before, None, &touches), "drift");
+        assert_eq!(word(&other, true, &derived, None, &[]), "ours");
+        assert_eq!(word(&other, true, &derived, done, &[]), "drift");
+    }
+
+    #[test]
+    fn names_of_files_that_are_being_written_are_not_guessed() {
+        let names: BTreeSet<String> = (0..100).map(|_| staged_name()).collect();
+        assert_eq!(names.len(), 100);
+        assert!(names.iter().all(|n| n.starts_with(".hostwright-") && n.len() == 28), "{names:?}");
+    }
+
+    #[test]
+    fn folders_of_paths() {
+        assert_eq!(folder("/a/b/c"), "/a/b");
+        assert_eq!(folder("/a"), "/");
+        assert_eq!(beside("/a", ".x"), "/.x");
+        assert_eq!(beside("/a/b", ".x"), "/a/.x");
+    }
 }

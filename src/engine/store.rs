@@ -37,6 +37,14 @@ impl Store {
         format!("{}/{sha256}", self.dir)
     }
 
+    /// Where the bytes of a recorded state are, if it is that of a file.
+    pub fn copy_of(&self, state: &FileState) -> Option<String> {
+        match state {
+            FileState::File { sha256, .. } => Some(self.path(sha256)),
+            _ => None,
+        }
+    }
+
     /// Records the state of `path` and, when it is a file, keeps its bytes, synced. The state and the
     /// bytes belong together even when the file changes meanwhile.
     ///

@@ -36,6 +36,14 @@ impl Outcome {
         }
         sentence
     }
+
+    /// Frees the copies of old files when all of them are back where they were. With the least thing to
+    /// note they stay.
+    pub fn forget_copies(&self, ctx: &Context<'_>) {
+        if self.stopped.is_none() && self.notes.is_empty() {
+            ctx.folder().forget_copies(ctx.host().root());
+        }
+    }
 }
 
 /// Takes back all steps that may have left something, then makes derived files anew where they no

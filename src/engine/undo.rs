@@ -51,7 +51,9 @@ pub fn undo(
     let _inhibitor = inhibit(&ctx, &history.begin.title);
     let outcome = take_back::all(&mut ctx, &plan);
     let state = if outcome.stopped.is_some() { RunState::UndoStopped } else { RunState::Undone };
-    Ok(finish(&mut ctx, state, outcome.sentence(run)))
+    let report = finish(&mut ctx, state, outcome.sentence(run));
+    outcome.forget_copies(&ctx);
+    Ok(report)
 }
 
 fn find(host: &Host, run: u32) -> Result<(RunFolder, History), RunError> {
@@ -152,7 +154,10 @@ pub fn undo_preview(host: &Host, run: u32) -> Result<UndoPreview, RunError> {
                     shown.restores.push(format!("make {path} anew: it was made anew since"));
                     continue;
                 }
-                Verdict::Drifted(drift) => shown.drift.push(*drift),
+                Verdict::Drifted(mut drift) => {
+                    drift.copy = run_folder.store().copy_of(was);
+                    shown.drift.push(*drift);
+                }
             }
             then.insert(path.clone(), was.clone());
         }

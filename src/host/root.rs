@@ -514,6 +514,17 @@ impl Root {
         sync_dir(&dir).map_err(err(path, what))
     }
 
+    /// Makes sure that a file that somebody else wrote, and its name, are on the disk.
+    ///
+    /// # Errors
+    /// When it is not there or cannot be synced.
+    pub fn sync(&self, path: &str) -> Result<(), HostError> {
+        let what = "could not sync";
+        self.open_file(path)?.sync_all().map_err(err(path, what))?;
+        let (dir, _) = self.parent(path).map_err(err(path, what))?;
+        sync_dir(&dir).map_err(err(path, what))
+    }
+
     /// Which file system `path` is on, links followed inside the root: a number that is the same for two
     /// paths on the same one.
     ///

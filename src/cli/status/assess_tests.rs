@@ -113,7 +113,7 @@ fn each_fault_needs_attention_and_says_what_to_do() {
     let faults: [(&str, Fault); 7] = [
         ("not installed", |f| change(f, |k| k.vmware_modules.clear())),
         ("built for another kernel", |f| {
-            change(f, |k| k.vmware_modules[0].vermagic_fits = Finding::Seen(false))
+            change(f, |k| k.vmware_modules[0].vermagic_fits = Finding::Seen(false));
         }),
         ("not in the module index", |f| change(f, |k| k.vmware_modules[1].in_modules_dep = false)),
         ("not signed", |f| {

@@ -20,4 +20,6 @@ pub(super) use log::{BuildLog, LOGS};
 pub(super) use run::{BuildError, Built, Progressed, build, gate};
 
 #[cfg(test)]
+pub(super) mod testkit;
+#[cfg(test)]
 mod tests;

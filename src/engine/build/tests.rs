@@ -1,124 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Real builds against this machine's kernel headers, on a scratch machine. `make deps` installs headers.
 
-use crate::engine::steps::{BuildModules, Compiler, Mode, ModuleBuild, SourceRef, Step};
+use super::testkit::{install, scene, step};
+use crate::engine::steps::{BuildModules, Step};
 use crate::engine::testing::Scene;
-use crate::engine::{Event, RunState, modinfo, source};
-use crate::host::{FileState, RealRunner, Runner};
-use std::path::{Path, PathBuf};
+use crate::engine::{Event, RunState};
+use crate::host::FileState;
 use std::time::{Duration, Instant};
-
-/// The first kernel of this machine that has headers, and its vermagic.
-fn kernel() -> (String, String) {
-    for entry in std::fs::read_dir("/lib/modules").unwrap().flatten() {
-        let release = entry.file_name().into_string().unwrap();
-        if !entry.path().join("build/Makefile").exists() {
-            continue;
-        }
-        let module = first_module(&entry.path().join("kernel")).expect("a kernel without a module");
-        let bytes = std::fs::read(module).unwrap();
-        let bytes = modinfo::decompress(&bytes).unwrap();
-        let info = modinfo::Modinfo::of_module(&bytes).unwrap();
-        return (release, info.get("vermagic").unwrap().to_owned());
-    }
-    panic!("no kernel headers are installed: run `make deps`");
-}
-
-fn first_module(dir: &Path) -> Option<PathBuf> {
-    let mut entries: Vec<_> = std::fs::read_dir(dir).ok()?.flatten().map(|e| e.path()).collect();
-    entries.sort();
-    entries.into_iter().find_map(|path| {
-        if path.is_dir() {
-            first_module(&path)
-        } else {
-            path.to_string_lossy().contains(".ko").then_some(path)
-        }
-    })
-}
-
-/// A scratch machine with this machine's kernel headers in it (linked where the file system allows).
-fn scene() -> Scene {
-    let scene = Scene::real();
-    let (release, _) = kernel();
-    let build = std::fs::canonicalize(format!("/lib/modules/{release}/build")).unwrap();
-    let copy = |from: &str, to: &str| {
-        let to = scene.path().join(to);
-        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
-        let to = to.display().to_string();
-        let link = crate::host::Command::new("cp").args(["-al", from, &to]);
-        if !RealRunner.run(&link).unwrap().success() {
-            RealRunner.run_ok(&crate::host::Command::new("cp").args(["-a", from, &to])).unwrap();
-        }
-    };
-    assert!(build.starts_with("/usr/src"), "this test knows kernel trees in /usr/src only");
-    copy("/usr/src", "usr/src");
-    scene.host.root().create_dirs(&format!("/lib/modules/{release}"), 0o755).unwrap();
-    scene
-        .host
-        .root()
-        .symlink(&build.display().to_string(), &format!("/lib/modules/{release}/build"))
-        .unwrap();
-    // Everybody may pass through, so that the build user reaches its folder as on a real machine.
-    std::fs::set_permissions(scene.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    scene
-}
-
-const MAKEFILE: &str = "SRCROOT = .\nifneq ($(VM_KBUILD),yes)\n$(error not called as kbuild)\nendif\n\
-                        include $(SRCROOT)/Makefile.kernel\n";
-
-const DRIVER: &str = "#include <linux/module.h>\n#include <linux/init.h>\n#include \"part.h\"\n\
-    static int __init work_init(void) { return part_work(3) == 3 ? -ENODEV : 0; }\n\
-    static void __exit work_exit(void) { }\n\
-    module_init(work_init);\nmodule_exit(work_exit);\nMODULE_LICENSE(\"GPL v2\");\n\
-    MODULE_DESCRIPTION(\"test\");\n";
-
-const PART: &str =
-    "#include <linux/kernel.h>\n#include \"part.h\"\nint part_work(int n) { return n + NUMBER; }\n";
-
-/// Installs sources as VMware does: a folder here, for it is easier to change.
-fn install(scene: &Scene, module: &str, files: &[(&str, &str)]) {
-    let dir = format!("/usr/lib/vmware/modules/source/{module}-only");
-    scene.put(&format!("{dir}/Makefile"), MAKEFILE, 0o644);
-    let kernel = "obj-m += MODULE.o\nMODULE-y := driver.o part.o\nccflags-y += -I$(SRCROOT)\n";
-    scene.put(&format!("{dir}/Makefile.kernel"), kernel.replace("MODULE", module), 0o644);
-    scene.put(&format!("{dir}/driver.c"), DRIVER, 0o644);
-    scene.put(&format!("{dir}/part.h"), "#define NUMBER 4\nint part_work(int n);\n", 0o644);
-    scene.put(&format!("{dir}/part.c"), PART, 0o644);
-    for (path, text) in files {
-        scene.put(&format!("{dir}/{path}"), text, 0o644);
-    }
-}
-
-fn step(scene: &Scene, modules: &[&str]) -> BuildModules {
-    let (release, vermagic) = kernel();
-    let build_dir = scene.host.root().resolve(&format!("/lib/modules/{release}/build")).unwrap();
-    let modules = modules
-        .iter()
-        .map(|module| {
-            let source =
-                SourceRef::Installed { path: format!("/usr/lib/vmware/modules/source/{module}-only") };
-            let files =
-                source::load(scene.host.root(), &source, &std::collections::BTreeMap::new(), module).unwrap();
-            ModuleBuild {
-                module: (*module).to_owned(),
-                source,
-                source_sha256: source::tree_sha256(&files),
-                edits: vec![],
-                compat_header: String::new(),
-                make_vars: vec![],
-            }
-        })
-        .collect();
-    BuildModules {
-        kernel: release,
-        build_dir,
-        build_id: "test".to_owned(),
-        vermagic,
-        mode: Mode::Vanilla,
-        compiler: Compiler { cc: "gcc".to_owned(), version: "test".to_owned(), llvm: false },
-        modules,
-    }
-}
 
 fn run(scene: &Scene, step: &BuildModules) -> crate::engine::RunReport {
     scene.execute(vec![Step::BuildModules(step.clone())]).unwrap()

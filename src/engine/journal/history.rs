@@ -224,3 +224,93 @@ pub(crate) enum Unreadable {
     /// A later version of the program wrote them.
     Newer { version: u32 },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{any, proptest};
+
+    fn lines() -> Vec<String> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engine/journals/v1-every-kind/journal.jsonl");
+        std::fs::read_to_string(path).unwrap().lines().map(|l| format!("{l}\n")).collect()
+    }
+
+    #[test]
+    fn a_journal_cut_anywhere_is_what_its_whole_lines_say() {
+        let lines = lines();
+        let text = lines.concat();
+        // Every byte of the text may be the last one that reached the disk.
+        let mut whole = 0;
+        let mut good = 0;
+        for end in 0..=text.len() {
+            if end == good + lines.get(whole).map_or(usize::MAX, String::len) {
+                good = end;
+                whole += 1;
+            }
+            let (history, kept) = replay(&text.as_bytes()[..end]).unwrap();
+            assert_eq!(kept, good, "cut at {end}");
+            assert_eq!(history.is_some(), whole > 0, "cut at {end}");
+        }
+        assert_eq!(whole, lines.len());
+    }
+
+    #[test]
+    fn zeroes_that_a_power_cut_left_at_the_end_are_no_record() {
+        let lines = lines();
+        let text = lines[..3].concat();
+        for tail in [vec![0; 4096], [vec![0; 100], b"\n".to_vec()].concat()] {
+            let (history, kept) = replay(&[text.as_bytes(), &tail].concat()).unwrap();
+            assert_eq!(kept, text.len());
+            assert_eq!(history.unwrap().steps.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_line_in_the_middle_that_makes_no_sense_is_named() {
+        let mut lines = lines();
+        lines[4] = "{\"record\":\"unknown\"}\n".into();
+        assert!(matches!(replay(lines.concat().as_bytes()), Err(Unreadable::Damaged { line: 5, .. })));
+        lines[4] = "\n".into();
+        assert!(matches!(replay(lines.concat().as_bytes()), Err(Unreadable::Damaged { line: 5, .. })));
+    }
+
+    #[test]
+    fn records_that_cannot_follow_are_damage() {
+        let lines = lines();
+        let at = |order: &[usize]| order.iter().map(|i| lines[*i].as_str()).collect::<String>();
+        // A second beginning; a step twice; the end of a step that was never begun; no beginning.
+        for order in [&[0, 0][..], &[0, 1, 1], &[0, 2], &[1, 2]] {
+            assert!(matches!(replay(at(order).as_bytes()), Err(Unreadable::Damaged { .. })), "{order:?}");
+        }
+    }
+
+    #[test]
+    fn the_state_follows_from_the_last_end_and_whether_somebody_is_at_it() {
+        let lines = lines();
+        let until = |n: usize, live| replay(lines[..n].concat().as_bytes()).unwrap().0.unwrap().state(live);
+        let undo = lines.iter().position(|l| l.contains("undo_begin")).unwrap();
+        assert_eq!(until(1, true), RunState::Running);
+        assert_eq!(until(1, false), RunState::Interrupted);
+        assert_eq!(until(undo + 1, true), RunState::Undoing);
+        assert_eq!(until(undo + 1, false), RunState::Interrupted);
+        let end = lines.iter().position(|l| l.contains("\"end\"")).unwrap();
+        assert_eq!(until(end + 1, false), RunState::Failed);
+        assert_eq!(until(end + 2, false), RunState::Interrupted);
+        assert_eq!(until(lines.len(), false), RunState::UndoStopped);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = replay(&bytes);
+        }
+
+        #[test]
+        fn any_damaged_byte_is_read_without_panic(at in 0usize..20_000, with in any::<u8>()) {
+            let mut text = lines().concat().into_bytes();
+            let at = at % text.len();
+            text[at] = with;
+            let _ = replay(&text);
+        }
+    }
+}

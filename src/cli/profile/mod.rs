@@ -2,6 +2,8 @@
 //! `hostwright profile`: saved choices. A profile is one JSON document in a person's own configuration
 //! folder; it holds choices only, never archives or passwords.
 
+mod store;
+
 use super::errors::{Exit, Problem};
 use super::look::table;
 use super::plan::read_json;
@@ -9,18 +11,13 @@ use super::session::Session;
 use super::vmware::options::Options;
 use crate::flows::vmware::FLOW;
 use crate::flows::vmware::choices::Choices;
-use crate::host::Root;
 use clap::{Args, Subcommand};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-
-/// The version of the profile document; raised when a reader of older ones would misread a new one.
-const VERSION: u32 = 1;
-
-/// The name of the file that says which profile is in use.
-const IN_USE: &str = "/in-use";
+use store::{
+    Document, IN_USE, VERSION, check_name, folder, load, made_folder, name_in_use, names, no_such, path_of,
+    store,
+};
 
 /// Keep choices under a name
 ///
@@ -108,45 +105,6 @@ struct Import {
     force: bool,
 }
 
-/// Named, saved choices of one flow.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Document {
-    /// [`VERSION`].
-    version: u32,
-    /// Its name.
-    name: String,
-    /// The flow whose choices they are.
-    flow: String,
-    /// The choices.
-    choices: Value,
-}
-
-impl Document {
-    /// A document whose choices are those of the vmware flow.
-    fn read(value: Value, from: &str) -> Result<(Self, Choices), Problem> {
-        let wrong = |why: String| {
-            Problem::new(Exit::Usage, "bad-profile", &format!("{from} is no profile that can be used"), why)
-        };
-        // Told first: a newer document may well have fields that are unknown here.
-        if let Some(version) = value.get("version").and_then(Value::as_u64)
-            && version != u64::from(VERSION)
-        {
-            return Err(wrong(format!("It has version {version}; this Hostwright reads version {VERSION}."))
-                .remedy("Save it again with this version of Hostwright."));
-        }
-        let document: Self = serde_json::from_value(value)
-            .map_err(|e| wrong(format!("{e}.")).remedy("`hostwright profile show` shows how one looks."))?;
-        check_name(&document.name)?;
-        if document.flow != FLOW {
-            return Err(wrong(format!("It is for the flow `{}`; there is: {FLOW}.", document.flow)));
-        }
-        let choices = Choices::from_json(&document.choices)
-            .map_err(|e| wrong(format!("Its choices are not valid: {e}.")))?;
-        Ok((document, choices))
-    }
-}
-
 /// Runs `profile`.
 pub(crate) fn run(session: &mut Session, args: Profile) -> Result<Exit, Problem> {
     match args.command {
@@ -190,96 +148,6 @@ fn find(which: &Path) -> Result<(Document, Choices), Problem> {
     match folder(false)? {
         Some(root) => load(&root, &text),
         None => Err(no_such(&text)),
-    }
-}
-
-/// A name is a file name too.
-fn check_name(name: &str) -> Result<(), Problem> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    if name.is_empty() || name.len() > 64 || !name.chars().all(fits) || name.starts_with(['.', '-']) {
-        return Err(Problem::usage(format!(
-            "`{}` cannot be the name of a profile.",
-            super::look::clean(name)
-        ))
-        .remedy("Use 1 to 64 letters, digits, dots, dashes and underscores."));
-    }
-    Ok(())
-}
-
-fn no_such(name: &str) -> Problem {
-    Problem::new(Exit::Refused, "no-such-profile", &format!("There is no profile `{name}`"), "")
-        .remedy("`hostwright profile list` lists them; a file is named with a slash: ./desk.json")
-}
-
-/// The folder of the profiles; `None` when it is not there and not to be made.
-fn folder(make: bool) -> Result<Option<Root>, Problem> {
-    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
-    let config = config.or_else(|| std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".config")));
-    let Some(config) = config.filter(|c| c.is_absolute()) else {
-        return Err(Problem::usage("Neither HOME nor XDG_CONFIG_HOME says where profiles are kept."));
-    };
-    let dir = config.join("hostwright/profiles");
-    if make {
-        std::fs::create_dir_all(&dir).map_err(|e| Problem::file("make the folder", &dir, &e))?;
-    }
-    match Root::open(&dir) {
-        Ok(root) => Ok(Some(root)),
-        Err(e) if e.is_not_found() => Ok(None),
-        Err(e) => Err(Problem::file("open the folder", &dir, &e.source)),
-    }
-}
-
-fn made_folder() -> Result<Root, Problem> {
-    folder(true)?.ok_or_else(|| Problem::internal("make the folder of the profiles", &"it is not there"))
-}
-
-fn path_of(name: &str) -> String {
-    format!("/{name}.json")
-}
-
-fn load(root: &Root, name: &str) -> Result<(Document, Choices), Problem> {
-    let bytes = match root.read_at_most(&path_of(name), 1 << 20) {
-        Ok(bytes) => bytes,
-        Err(e) if e.is_not_found() => return Err(no_such(name)),
-        Err(e) => return Err(e.into()),
-    };
-    let value = serde_json::from_slice(&bytes).map_err(|e| {
-        Problem::new(
-            Exit::Failed,
-            "bad-profile",
-            &format!("The profile `{name}` cannot be read"),
-            format!("{e}."),
-        )
-    })?;
-    Document::read(value, &format!("The profile `{name}`"))
-}
-
-fn store(root: &Root, document: &Document, force: bool) -> Result<(), Problem> {
-    let path = path_of(&document.name);
-    if !force && root.symlink_metadata(&path).is_ok() {
-        return Err(Problem::new(
-            Exit::Refused,
-            "profile-exists",
-            &format!("There is a profile `{}` already", document.name),
-            "",
-        )
-        .remedy("Add --force to replace it."));
-    }
-    let mut text =
-        serde_json::to_vec_pretty(document).map_err(|e| Problem::internal("write the profile", &e))?;
-    text.push(b'\n');
-    Ok(root.write(&path, &text, 0o600, None)?)
-}
-
-fn names(root: &Root) -> Result<Vec<String>, Problem> {
-    Ok(root.list("/")?.into_iter().filter_map(|e| e.name.strip_suffix(".json").map(str::to_owned)).collect())
-}
-
-fn name_in_use(root: &Root) -> Result<Option<String>, Problem> {
-    match root.read_at_most(IN_USE, 200) {
-        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).trim().to_owned())),
-        Err(e) if e.is_not_found() => Ok(None),
-        Err(e) => Err(e.into()),
     }
 }
 
@@ -437,35 +305,4 @@ fn remove(session: &mut Session, name: &str) -> Result<Exit, Problem> {
     }
     said(session, &format!("Removed {name}."));
     Ok(Exit::Done)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn a_profile_with_an_unknown_field_is_refused_by_name() {
-        let with = |choices: Value| json!({"version": 1, "name": "x", "flow": "vmware", "choices": choices});
-        assert!(Document::read(with(json!({})), "it").is_ok());
-        let error = Document::read(with(json!({"kernel": "all"})), "it").unwrap_err();
-        assert!(error.reason.contains("kernel"), "{error:?}");
-        let mut extra = with(json!({}));
-        extra["owner"] = json!("me");
-        assert!(Document::read(extra, "it").unwrap_err().reason.contains("owner"));
-    }
-
-    #[test]
-    fn a_newer_profile_is_told_apart_from_a_broken_one() {
-        let newer = json!({"version": 2, "name": "x", "flow": "vmware", "choices": {}, "new": 1});
-        assert!(Document::read(newer, "it").unwrap_err().reason.contains("version 2"));
-    }
-
-    #[test]
-    fn a_name_never_leaves_the_folder() {
-        for bad in ["", "..", "../x", "a/b", ".hidden", "-x", "a\nb"] {
-            assert!(check_name(bad).is_err(), "{bad:?}");
-        }
-        assert!(check_name("desk-2.old").is_ok());
-    }
 }
