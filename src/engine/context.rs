@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What a step has at hand while it is carried out or taken back.
 
+pub use super::change::{After, Applied, Before};
 use super::error::StepError;
 use super::event::{Event, Level};
 use super::folders::RunFolder;
@@ -10,54 +11,10 @@ use super::restore::{self, Verdict};
 use super::voice::Voice;
 use crate::host::failpoint;
 use crate::host::{Cancel, Command, FileState, Host, Inherited, Lock, Output, check_status};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-
-/// What a step found, so that it can be put back. Written to the journal, synced, before the change.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Before {
-    /// The state of each path that the step may change; the bytes of files are in the run's store.
-    pub files: BTreeMap<String, FileState>,
-    /// Directories that are missing and that the step may create, topmost first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub dirs: Vec<String>,
-    /// Whether the files can be made anew by a tool at any time (module index, initramfs). When such a
-    /// file changed since, undo does not stop: it is made anew at the end ([`Action::settle`]).
-    ///
-    /// [`Action::settle`]: super::steps::Action::settle
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub derived: bool,
-    /// What else the step must know to be taken back (modules that were loaded…).
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub data: Value,
-}
-
-/// How a step left the machine. Recorded by the engine after [`Action::apply`](super::steps::Action::apply).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct After {
-    /// The state of each path of [`Before`], and of those in [`Applied::also`].
-    pub files: BTreeMap<String, FileState>,
-    /// Directories that the step created, topmost first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub dirs: Vec<String>,
-    /// What else the step did ([`Applied::data`]).
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub data: Value,
-}
-
-/// What a step says about its work. The engine records the states of files by itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Applied {
-    /// Whether it found all as it should be and changed nothing.
-    pub unchanged: bool,
-    /// Files that it made beside those of [`Before`] and that were not there before.
-    pub also: Vec<String>,
-    /// What else it did, for undo.
-    pub data: Value,
-}
 
 /// What a step has at hand: the machine, the inputs of the run, its private folder and its voice.
 pub struct Context<'a> {
@@ -351,7 +308,7 @@ impl<'a> Context<'a> {
     }
 
     /// How this step left the files of `before` and those it made beside them.
-    pub(super) fn after(&self, before: &Before, applied: &super::Applied) -> Result<After, StepError> {
+    pub(super) fn after(&self, before: &Before, applied: &Applied) -> Result<After, StepError> {
         let root = self.host.root();
         let mut after = After { data: applied.data.clone(), ..After::default() };
         for path in before.files.keys().chain(&applied.also) {
@@ -380,7 +337,7 @@ impl<'a> Context<'a> {
     /// Puts the files of `before` back: bytes, mode, owner, times and attributes. Looks at all of them
     /// first: where one is neither as it was before nor as this step left it (or was about to), nothing
     /// is touched. Directories that the step created are removed when they are empty. Derived files
-    /// that changed since are left to [`Action::settle`](super::steps::Action::settle).
+    /// that changed since are left to `Action::settle`.
     ///
     /// # Errors
     /// [`StepError::Drift`] for the first path that changed since.
