@@ -93,6 +93,7 @@ for kernel in "${kernels[@]}"; do
     file=$(modinfo -k "$kernel" -F filename "$module") || fail "modinfo finds no $module for $kernel"
     magic=$(modinfo -k "$kernel" -F vermagic "$module")
     [[ ${magic%% *} == "$kernel" ]] || fail "$file was built for ${magic%% *}, not for $kernel"
+    # Not System.map: Debian's holds no symbols.
     unresolved=$(depmod -n -e -E "/lib/modules/$kernel/build/Module.symvers" "$kernel" 2>&1 >/dev/null | grep -E "/$module\.ko" || true)
     [[ -z $unresolved ]] || fail "$unresolved"
     signer=$(modinfo -k "$kernel" -F signer "$module")

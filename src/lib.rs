@@ -29,6 +29,10 @@
 //! *crossing the privilege boundary* → `ipc` and `helper`; *showing* → `cli` (and later `ui`).
 //! Arrows go one way: `cli → ipc → helper → engine → host`, and `flows → engine, detect`.
 
+// The recorded hosts of tests/ name the library from outside; tests inside share them.
+#[cfg(test)]
+extern crate self as hostwright;
+
 pub mod cli;
 pub mod detect;
 pub mod engine;

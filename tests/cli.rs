@@ -3,6 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up must fail")]
 
+#[path = "detect/recorded.rs"]
+#[allow(dead_code, reason = "shared with the tests of detect")]
+mod recorded;
+
+use recorded::{names, unpack};
 use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -348,4 +353,43 @@ fn choices_can_come_from_standard_input() {
     let out = child.wait_with_output().unwrap();
     assert_eq!(out.status.code(), Some(2), "{out:?}");
     assert!(text(&out.stderr).contains("unknown field `kernel`"), "{out:?}");
+}
+
+/// A recorded host's words, with the folder it lies in left out.
+fn on_recorded(name: &str, args: &str, columns: &str) -> (Option<i32>, String) {
+    let (home, host) = (home(), unpack(name));
+    let root = host.dir.path().display().to_string();
+    let mut command = hostwright(home.path());
+    let out = command.env("COLUMNS", columns).args(["--root", &root]).args(words(args)).output().unwrap();
+    (out.status.code(), format!("{}{}", text(&out.stdout), text(&out.stderr)).replace(&root, "ROOT"))
+}
+
+#[test]
+fn recorded_hosts_can_be_looked_at() {
+    // How each is told stands in the snapshots of the library; here it is the real binary on each.
+    for name in names() {
+        let (status, said) = on_recorded(&name, "detect", "92");
+        assert_eq!(status, Some(0), "{name}: {said}");
+        assert!(said.contains("Distribution") && said.contains("Kernels"), "{name}: {said}");
+        let (status, said) = on_recorded(&name, "detect --only os,cpu --json", "92");
+        let facts: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let mut fields: Vec<&str> = facts.as_object().unwrap().keys().map(String::as_str).collect();
+        fields.sort();
+        assert_eq!((status, fields), (Some(0), vec!["cpu", "os", "schema"]), "{name}");
+        let (status, said) = on_recorded(&name, "status", "92");
+        assert_eq!(status == Some(1), said.contains('!') || said.contains('✗'), "{name}: {status:?} {said}");
+    }
+}
+
+#[test]
+fn systems_that_are_changed_another_way_are_refused_with_that_way() {
+    for (name, way) in [
+        ("nixos", "virtualisation.vmware.host.enable"),
+        ("silverblue-40", "ostree"),
+        ("microos", "transactional-update"),
+    ] {
+        let (status, said) = on_recorded(name, "vmware plan", "92");
+        assert_eq!(status, Some(3), "{name}: {said}");
+        assert!(said.contains(way), "{name}: {said}");
+    }
 }

@@ -235,6 +235,30 @@ fn afterwards(look: Look, plan: &Plan, steps: &[StepPreview]) -> String {
     out
 }
 
+/// Lines that do the same in one folder, as one line.
+fn shorter(lines: &[String]) -> Vec<String> {
+    let mut groups: Vec<(&str, &str, Vec<&str>)> = Vec::new();
+    for line in lines {
+        let (verb, path) = line.rsplit_once(' ').unwrap_or(("", line));
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        match groups.last_mut() {
+            Some((v, f, names)) if *v == verb && *f == folder && path.starts_with('/') => names.push(name),
+            _ => groups.push((verb, folder, vec![name])),
+        }
+    }
+    let mut rest = lines.iter();
+    let mut out = Vec::new();
+    for (verb, folder, names) in groups {
+        let same: Vec<&String> = rest.by_ref().take(names.len()).collect();
+        if names.len() > 2 {
+            out.push(format!("{verb} in {folder}: {}", names.join(", ")));
+        } else {
+            out.extend(same.into_iter().cloned());
+        }
+    }
+    out
+}
+
 /// What the undo of a run would do.
 pub(crate) fn undo(look: Look, preview: &UndoPreview) -> String {
     let mut out = format!("{}\n", look.bold(&format!("Take back run {}: {}", preview.run, preview.title)));
@@ -244,7 +268,7 @@ pub(crate) fn undo(look: Look, preview: &UndoPreview) -> String {
         let indent = 2 + width(&number);
         let hang = " ".repeat(indent);
         out.push_str(&look.wrap(&step.title, &format!("  {number}"), &hang));
-        for line in &step.restores {
+        for line in &shorter(&step.restores) {
             out.push_str(&look.dim_lines(&look.wrap(line, &hang, &format!("{hang}  "))));
         }
         match &step.reversal {

@@ -178,3 +178,11 @@ fn the_undo_of_a_run_reads_well() {
     };
     insta::assert_snapshot!("undo_72", undo(Look::plain(72), &preview));
 }
+
+#[test]
+fn files_of_one_folder_that_come_back_share_a_line() {
+    let lines = ["put back /m/a", "put back /m/b", "put back /m/c", "remove /m/d", "stop it", "remove /x"];
+    let lines: Vec<String> = lines.map(str::to_owned).to_vec();
+    assert_eq!(shorter(&lines), ["put back in /m: a, b, c", "remove /m/d", "stop it", "remove /x"]);
+    assert!(shorter(&[]).is_empty());
+}

@@ -118,17 +118,23 @@ pub(crate) fn render_rows(look: Look, sections: &[(&str, Vec<Row>)]) -> String {
         if !title.is_empty() {
             out.push_str(&format!("{}\n", look.bold(title)));
         }
+        let mut last = "";
         for row in rows {
-            out.push_str(&line(look, row, column));
+            // A label that the line above has already is not said again.
+            let label = if row.label == last { "" } else { row.label.as_str() };
+            out.push_str(&line(look, row, label, column));
+            if !row.label.is_empty() {
+                last = &row.label;
+            }
         }
     }
     out
 }
 
-fn line(look: Look, row: &Row, column: usize) -> String {
+fn line(look: Look, row: &Row, label: &str, column: usize) -> String {
     let hang = " ".repeat(column + 4);
-    let first = format!("  {} {}", look.mark(row.mark), pad(&row.label, column));
-    let mut out = if width(&row.label) + 2 > column && !row.text.is_empty() {
+    let first = format!("  {} {}", look.mark(row.mark), pad(label, column));
+    let mut out = if width(label) + 2 > column && !row.text.is_empty() {
         // The label takes its own line.
         format!("{}\n{}", first.trim_end(), look.wrap(&row.text, &hang, &hang))
     } else {
@@ -139,3 +145,6 @@ fn line(look: Look, row: &Row, column: usize) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,9 +47,9 @@ pub(super) fn unknown(label: &str, why: &str) -> Row {
     Row::new(Mark::Unknown, label, format!("could not look: {why}"))
 }
 
-/// A word of a typed value, as its JSON has it, without underscores.
+/// A word of a typed value, as its JSON has it, with dashes ("systemd-boot").
 pub(super) fn word<T: serde::Serialize>(value: &T) -> String {
-    serde_json::to_value(value).ok().and_then(|v| v.as_str().map(|s| s.replace('_', " "))).unwrap_or_default()
+    serde_json::to_value(value).ok().and_then(|v| v.as_str().map(|s| s.replace('_', "-"))).unwrap_or_default()
 }
 
 fn os(facts: &Facts) -> Vec<Row> {
@@ -112,7 +112,6 @@ fn bootloader(facts: &Facts) -> Vec<Row> {
 fn initramfs(facts: &Facts) -> Vec<Row> {
     look_at("Initramfs", &facts.initramfs, |initramfs| {
         let text = match &initramfs.tool {
-            Some(crate::detect::InitramfsTool::InitramfsTools) => "initramfs-tools".to_owned(),
             Some(tool) => word(tool),
             None => "no tool for it".to_owned(),
         };

@@ -3,7 +3,7 @@
 
 use crate::cli::detect::Row;
 use crate::cli::look::Mark;
-use crate::detect::kernel::Kernel;
+use crate::detect::kernel::{Headers, Kernel};
 use crate::detect::signing::KeyOwner;
 use crate::detect::{Facts, Finding, ModuleFile, ModuleSignature};
 use crate::engine::{RunState, RunSummary};
@@ -105,7 +105,11 @@ fn kernel(facts: &Facts, kernel: &Kernel, command: &dyn Fn(&str) -> String) -> K
     // On a tree where no kernel runs, and when the boot loader does not say, every kernel counts.
     let known = kernel.is_running.is_seen();
     let needed = kernel.runs() || kernel.is_next_boot.is_true() || !known;
-    let apply = command(&format!("vmware apply --kernel {}", kernel.release));
+    let apply = match &kernel.headers {
+        Headers::Usable { .. } => command(&format!("vmware apply --kernel {}", kernel.release)),
+        // Without them it would only be refused.
+        Headers::Missing { command, .. } | Headers::Broken { command, .. } => command.clone(),
+    };
     let modules = MODULES.iter().map(|name| module(facts, kernel, name, needed, &apply)).collect();
     KernelStatus {
         release: kernel.release.clone(),
@@ -141,47 +145,54 @@ fn module(facts: &Facts, kernel: &Kernel, name: &'static str, needed: bool, appl
     };
     status.path = Some(file.path.clone());
     status.fits = file.vermagic_fits.seen().copied();
-    let mut parts: Vec<String> = vec!["installed".into()];
-    let mut worst = Mark::Good;
-    let mut say = |mark: Mark, text: String| {
-        parts.push(text);
-        if rank(mark) > rank(worst) {
-            worst = mark;
-        }
-    };
+    let mut told = Told { parts: vec!["installed".into()], worst: Mark::Good };
     match &file.vermagic_fits {
-        Finding::Seen(true) => say(Mark::Good, "built for this kernel".into()),
+        Finding::Seen(true) => told.say(Mark::Good, "built for this kernel".into()),
         Finding::Seen(false) => {
-            say(if needed { Mark::Bad } else { Mark::Warning }, "built for another kernel".into());
+            told.say(if needed { Mark::Bad } else { Mark::Warning }, "built for another kernel".into());
         }
         Finding::CouldNotLook { why } => {
-            say(Mark::Unknown, format!("could not look what it was built for ({why})"));
+            told.say(Mark::Unknown, format!("could not look what it was built for ({why})"));
         }
     }
     if !file.in_modules_dep {
-        say(Mark::Warning, "not in the module index, so that modprobe does not find it".into());
+        told.say(Mark::Warning, "not in the module index, so that modprobe does not find it".into());
     }
-    signature(facts, kernel, file, &mut status, &mut say);
+    signature(facts, kernel, file, &mut status, &mut told);
     if let Some(text) = other_cpu(facts, file) {
-        say(Mark::Warning, text);
+        told.say(Mark::Warning, text);
     }
+    let mut only_unloaded = false;
     match status.loaded {
-        Some(true) => say(Mark::Good, "loaded".into()),
-        Some(false) => say(Mark::Warning, "not loaded".into()),
-        None if kernel.runs() => say(Mark::Unknown, "could not look whether it is loaded".into()),
+        Some(true) => told.say(Mark::Good, "loaded".into()),
+        Some(false) => {
+            only_unloaded = !is_attention(told.worst);
+            told.say(Mark::Warning, "not loaded".into());
+        }
+        None if kernel.runs() => told.say(Mark::Unknown, "could not look whether it is loaded".into()),
         None => {}
     }
-    status.mark = worst;
-    status.text = parts.join(", ");
-    if is_attention(worst) {
-        let only_unloaded = status.loaded == Some(false)
-            && parts.iter().filter(|p| *p == "not loaded").count() == 1
-            && status.fits == Some(true)
-            && file.in_modules_dep
-            && status.trusted != Some(false);
+    status.mark = told.worst;
+    status.text = told.parts.join(", ");
+    if is_attention(told.worst) {
         status.remedy = Some(if only_unloaded { format!("modprobe {name}") } else { apply.to_owned() });
     }
     status
+}
+
+/// What is told of one module, and the worst of it.
+struct Told {
+    parts: Vec<String>,
+    worst: Mark,
+}
+
+impl Told {
+    fn say(&mut self, mark: Mark, text: String) {
+        self.parts.push(text);
+        if rank(mark) > rank(self.worst) {
+            self.worst = mark;
+        }
+    }
 }
 
 fn rank(mark: Mark) -> u8 {
@@ -193,20 +204,16 @@ fn rank(mark: Mark) -> u8 {
     }
 }
 
-fn signature(
-    facts: &Facts,
-    kernel: &Kernel,
-    file: &ModuleFile,
-    status: &mut ModuleStatus,
-    say: &mut dyn FnMut(Mark, String),
-) {
+fn signature(facts: &Facts, kernel: &Kernel, file: &ModuleFile, status: &mut ModuleStatus, told: &mut Told) {
     let needed = needs_signature(facts, kernel);
     match &file.signature {
         Finding::CouldNotLook { why } => {
-            say(Mark::Unknown, format!("could not look at its signature ({why})"));
+            told.say(Mark::Unknown, format!("could not look at its signature ({why})"));
         }
-        Finding::Seen(None) if needed => say(Mark::Bad, "not signed, so that this kernel refuses it".into()),
-        Finding::Seen(None) => say(Mark::Good, "not signed".into()),
+        Finding::Seen(None) if needed => {
+            told.say(Mark::Bad, "not signed, so that this kernel refuses it".into());
+        }
+        Finding::Seen(None) => told.say(Mark::Good, "not signed".into()),
         Finding::Seen(Some(signature)) => {
             let signer = signature.signer.clone().unwrap_or_else(|| "a key without a name".into());
             status.trusted = trusted(facts, signature);
@@ -217,7 +224,7 @@ fn signature(
                 None if needed => (Mark::Unknown, ", could not look whether that key is trusted"),
                 None => (Mark::Good, ""),
             };
-            say(mark, format!("signed by {signer}{word}"));
+            told.say(mark, format!("signed by {signer}{word}"));
             status.signer = Some(signer);
         }
     }

@@ -49,10 +49,11 @@ fn render(look: Look, assessment: &Assessment) -> String {
         let traits =
             if traits.is_empty() { String::new() } else { format!("  {}", look.dim(&traits.join(", "))) };
         out.push_str(&format!("{}{traits}\n", look.bold(&kernel.release)));
-        for module in &kernel.modules {
+        for (i, module) in kernel.modules.iter().enumerate() {
             let first = format!("  {} {}", look.mark(module.mark), pad(module.name, 7));
             out.push_str(&look.wrap(&module.text, &first, &" ".repeat(11)));
-            if let Some(remedy) = &module.remedy {
+            let next = kernel.modules.get(i + 1).and_then(|m| m.remedy.as_ref());
+            if let Some(remedy) = module.remedy.as_ref().filter(|r| Some(*r) != next) {
                 out.push_str(&look.remedy(11, remedy));
             }
         }
@@ -60,4 +61,10 @@ fn render(look: Look, assessment: &Assessment) -> String {
     }
     out.push_str(&render_rows(look, &[("", assessment.notes.clone())]));
     out
+}
+
+/// What is said of a machine without any run.
+#[cfg(test)]
+pub(crate) fn told(look: Look, facts: &crate::detect::Facts) -> String {
+    render(look, &assess(facts, Ok(&[]), &|words| format!("hostwright {words}")))
 }

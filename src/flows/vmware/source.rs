@@ -135,7 +135,7 @@ fn recognise(module: &str, sha256: &str, files: &Files, around: &Files) -> Recog
     if !products.is_empty() {
         return Recognised::Stock { product: format!("Workstation {}", products.join(", ")) };
     }
-    if files.values().any(|b| memchr_find(b, b"Hostwright's practice stand-in")) {
+    if files.values().any(|b| contains(b, "Hostwright's practice stand-in")) {
         return Recognised::Practice;
     }
     if let Some(conf) = files.get("dkms.conf").or_else(|| around.get("dkms.conf")) {
@@ -150,8 +150,8 @@ fn recognise(module: &str, sha256: &str, files: &Files, around: &Files) -> Recog
     Recognised::Other
 }
 
-fn memchr_find(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|w| w == needle)
+fn contains(text: &[u8], word: &str) -> bool {
+    String::from_utf8_lossy(text).contains(word)
 }
 
 impl SourceTree {
@@ -184,7 +184,7 @@ impl SourceTree {
             files
                 .iter()
                 .filter(|(p, _)| p.ends_with(".c") || p.ends_with(".h"))
-                .any(|(_, b)| words.iter().any(|w| memchr_find(b, w.as_bytes())))
+                .any(|(_, b)| words.iter().any(|w| contains(b, w)))
         };
         let missing = |what: &str| SourceError::NoModule {
             place: place.to_owned(),

@@ -13,8 +13,11 @@ pub mod catalogue;
 pub mod diagnose;
 pub mod expr;
 pub mod model;
+mod options;
 pub mod probe;
+mod read;
 pub mod resolve;
+mod resolved;
 mod text;
 
 pub use catalogue::{Catalogue, CatalogueError};

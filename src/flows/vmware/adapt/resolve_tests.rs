@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::engine::edit;
-use crate::engine::steps::SourceRef;
+use crate::engine::steps::{Mode, SourceRef};
+use crate::flows::vmware::facts::CpuFacts;
 use proptest::prelude::*;
 
 const HEAD: &str =
@@ -236,12 +237,14 @@ proptest! {
             "read_unlock(&dev_base_lock)\n", "MODULE_LICENSE(\"GPL\");\n", "netif_rx_ni(skb);\n",
             "#include <stdarg.h>\n", "// timer_delete_sync(\n", "int\nHostIFStartTimer(int a)\n{\n}\n", "get_fs();\n",
         ];
-        let cat = Catalogue::embedded().unwrap();
+        static CATALOGUE: std::sync::LazyLock<Catalogue> =
+            std::sync::LazyLock::new(|| Catalogue::embedded().unwrap());
+        let cat = &*CATALOGUE;
         let keys = cat.adaptations().iter().flat_map(|a| a.probes.iter().map(|p| format!("{}.{}", a.id, p.name)));
         let outcomes = Outcomes(keys.enumerate().map(|(i, k)| (k, bits >> (i % 64) & 1 == 1)).collect());
         let text: String = parts.iter().map(|p| PARTS[*p]).collect();
         let tree = tree(&[("linux/driver.c", &text), ("common/vmx86.c", &text), ("include/vm_assert.h", &text)]);
-        if let Ok(resolved) = resolve(&cat, &outcomes, &tree, &Options::default()) {
+        if let Ok(resolved) = resolve(cat, &outcomes, &tree, &Options::default()) {
             let mut files = tree.files.clone();
             prop_assert!(edit::apply(&mut files, &resolved.edits).is_ok());
             let seen = resolved.applied.len() + resolved.not_needed.len();
