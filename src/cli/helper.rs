@@ -137,7 +137,7 @@ impl Machine for Helper {
     ) -> Result<Plan, Problem> {
         self.ready_to_ask();
         // The password belongs to the run only.
-        let archives = Inputs { sealed: inputs.sealed.clone(), mok_password: None };
+        let archives = Inputs { sealed: inputs.sealed.clone(), ..Inputs::default() };
         Ok(self.client.plan(flow, choices, &sealed(&archives)?)?)
     }
 

@@ -30,7 +30,6 @@ fn a_plan() -> (Plan, Vec<StepPreview>) {
         permissions: BTreeSet::from([Permission::ModulesInstall, Permission::KeysEnroll]),
         details: BTreeMap::from([
             ("kernels".into(), "6.1.0-56-amd64".into()),
-            ("mode".into(), "vanilla, with the kernel's own flags".into()),
         ]),
         warnings: vec![Warning {
             message: "The compiler of this machine (gcc 12.2.0) is another than the one that built the kernel (gcc 12.3.0).".into(),

@@ -205,7 +205,7 @@ fn ended(session: &mut Session, report: &RunReport, took: Duration, reboot: bool
     let undo = session.command(&format!("undo {}", report.run));
     let mut rows: Vec<(&str, String)> = Vec::new();
     if let Some(log) = report.log.as_ref().filter(|_| report.state != RunState::Undone) {
-        rows.push(("Log", log.clone()));
+        rows.push(("Log", session.outside(log)));
     }
     match report.state {
         RunState::Done => rows.push(("Take it back", undo)),

@@ -9,7 +9,7 @@ use super::report::Inputs;
 use super::restore::{self, Verdict};
 use super::voice::Voice;
 use crate::host::failpoint;
-use crate::host::{Cancel, Command, FileState, Host, Output, check_status};
+use crate::host::{Cancel, Command, FileState, Host, Inherited, Lock, Output, check_status};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -65,6 +65,7 @@ pub struct Context<'a> {
     folder: RunFolder,
     inputs: &'a Inputs,
     cancel: Cancel,
+    lock: Option<Inherited>,
     artifacts: BTreeMap<(String, String), String>,
     step: usize,
     taking_back: bool,
@@ -80,6 +81,7 @@ impl<'a> Context<'a> {
         folder: RunFolder,
         inputs: &'a Inputs,
         cancel: &Cancel,
+        lock: &Lock,
         journal: Journal,
         voice: Voice<'a>,
     ) -> Self {
@@ -88,6 +90,7 @@ impl<'a> Context<'a> {
             folder,
             inputs,
             cancel: cancel.clone(),
+            lock: lock.share().ok(),
             artifacts: BTreeMap::new(),
             step: 0,
             taking_back: false,
@@ -240,6 +243,16 @@ impl<'a> Context<'a> {
             self.emit(Event::Log { step, stream: line.stream, line: line.text.clone() });
         })?;
         Ok(check_status(command, output)?)
+    }
+
+    /// The command with the machine's lock, which then stays taken as long as the command or one of its
+    /// children is at work, even when this process dies. For tools that write files by themselves and end;
+    /// never for what starts a service.
+    pub fn locked(&self, command: Command) -> Command {
+        match &self.lock {
+            Some(lock) => command.inherit(lock.clone()),
+            None => command,
+        }
     }
 
     /// Runs a tool of this machine: as it is on the running machine, inside the tree of a complete

@@ -10,6 +10,7 @@
 
 pub mod build;
 mod context;
+pub mod diagnose;
 mod drift;
 pub mod edit;
 mod error;
@@ -46,8 +47,8 @@ pub use folders::LOCK;
 pub use journal::{JournalError, RunState};
 pub use plan::{Permission, Plan, Warning};
 pub use report::{
-    FileChange, Inputs, Owner, Reversal, RunReport, RunSummary, Secret, StepPreview, StepState, StepSummary,
-    UndoPreview, UndoStep,
+    Explain, FileChange, Inputs, Owner, Reversal, RunReport, RunSummary, Secret, StepPreview, StepState,
+    StepSummary, UndoPreview, UndoStep,
 };
 pub use runs::{events, runs};
 pub use steps::Step;

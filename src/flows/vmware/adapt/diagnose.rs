@@ -248,11 +248,14 @@ mod tests {
         }
     }
 
+    /// A line; what is read from it: severity, file, line, a part of the message.
+    type Case = (&'static str, Severity, Option<&'static str>, Option<u32>, &'static str);
+
     #[test]
     fn lines_of_all_tools_are_read() {
         use Severity::{Error, Note, Warning};
         #[rustfmt::skip]
-        let cases: &[(&str, Severity, Option<&str>, Option<u32>, &str)] = &[
+        let cases: &[Case] = &[
             ("/b/vmmon-only/include/pgtbl.h:61:8: error: implicit declaration of function 'pgd_large'; did you mean 'pgd_page'? [-Werror=implicit-function-declaration]", Error, Some("/b/vmmon-only/include/pgtbl.h"), Some(61), "implicit declaration"),
             ("linux/driver.c:20:10: fatal error: driver-config.h: No such file or directory", Error, Some("linux/driver.c"), Some(20), "driver-config.h"),
             ("/b/vnetInt.h:49: warning: \"MAX\" redefined", Warning, Some("/b/vnetInt.h"), Some(49), "MAX"),
