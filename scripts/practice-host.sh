@@ -115,4 +115,5 @@ say "Comparing the file trees, but for the history and caches of Hostwright"
 left=$(find /tmp /var/tmp -mindepth 1 -newer /run/before -print -quit)
 [[ -z $left ]] || fail "something was left in a temporary folder: $left"
 
-say "Done in $((SECONDS - started)) s: applied, verified and taken back; the trees are the same"
+say "Done: applied, verified and taken back; the trees are the same"
+echo "practice host: passed in $((SECONDS - started)) s"
