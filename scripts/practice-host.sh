@@ -93,6 +93,7 @@ for kernel in "${kernels[@]}"; do
     file=$(modinfo -k "$kernel" -F filename "$module") || fail "modinfo finds no $module for $kernel"
     magic=$(modinfo -k "$kernel" -F vermagic "$module")
     [[ ${magic%% *} == "$kernel" ]] || fail "$file was built for ${magic%% *}, not for $kernel"
+    # Not System.map: Debian's holds no symbols.
     unresolved=$(depmod -n -e -E "/lib/modules/$kernel/build/Module.symvers" "$kernel" 2>&1 >/dev/null | grep -E "/$module\.ko" || true)
     [[ -z $unresolved ]] || fail "$unresolved"
     signer=$(modinfo -k "$kernel" -F signer "$module")
@@ -114,4 +115,5 @@ say "Comparing the file trees, but for the history and caches of Hostwright"
 left=$(find /tmp /var/tmp -mindepth 1 -newer /run/before -print -quit)
 [[ -z $left ]] || fail "something was left in a temporary folder: $left"
 
-say "Done in $((SECONDS - started)) s: applied, verified and taken back; the trees are the same"
+say "Done: applied, verified and taken back; the trees are the same"
+echo "practice host: passed in $((SECONDS - started)) s"
