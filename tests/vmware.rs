@@ -2,6 +2,8 @@
 //! The main job on a scratch root, by the real binary with the real compiler: this machine's kernel headers,
 //! the practice sources, apply, look, apply again, undo, compare.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail the test")]
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
