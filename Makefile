@@ -38,13 +38,14 @@ run: deps ## do the whole job on the practice host: apply, verify, undo, compare
 	$(CARGO) build --no-default-features --bins
 	$(AS_ROOT) env PROFILE=dev scripts/practice-host.sh
 
-# First what a headless machine gets, then everything.
+# First what a headless machine gets, then everything; last the whole job, end to end.
 test: deps ## all tests; those of the helper and its bus run as root in a view of this machine
 	$(CARGO) test --no-default-features
 	$(CARGO) test
 ifneq ($(AS_ROOT),)
 	$(CARGO) test --no-default-features --test helper --config "target.'cfg(unix)'.runner = 'sudo'"
 endif
+	$(AS_ROOT) env PROFILE=dev scripts/practice-host.sh
 
 test-kernels: ## build the modules for other releases' kernels, and load them in VMs
 	@scripts/deps.sh kernels

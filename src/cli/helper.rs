@@ -152,7 +152,7 @@ impl Machine for Helper {
     ) -> Result<Plan, Problem> {
         self.ready_to_ask();
         // The password belongs to the run only.
-        let archives = Inputs { sealed: inputs.sealed.clone(), mok_password: None };
+        let archives = Inputs { sealed: inputs.sealed.clone(), ..Inputs::default() };
         self.client.plan(flow, choices, &sealed(&archives)?).map_err(|e| self.problem(e))
     }
 

@@ -113,7 +113,7 @@ pub fn names<T>(files: &HashMap<String, T>) -> Result<(), Error> {
 /// [`Error::BadArgument`] when one is not sealed, too large, or not what its name says.
 pub fn inputs<F: AsFd>(files: &HashMap<String, F>) -> Result<Inputs, Error> {
     names(files)?;
-    let mut inputs = Inputs::default();
+    let mut inputs = Inputs { explain: crate::flows::explain(), ..Inputs::default() };
     let mut left = MAX_SOURCES;
     let read = |name: &str, fd: &F, limit| {
         read_sealed(fd, limit).map_err(|e| {
@@ -144,7 +144,7 @@ mod tests {
     use proptest::prelude::*;
     use std::os::fd::OwnedFd;
 
-    fn files(sealed: Vec<Sealed>) -> HashMap<String, OwnedFd> {
+    fn files(sealed: &[Sealed]) -> HashMap<String, OwnedFd> {
         sealed.iter().map(|s| (s.name().to_owned(), s.fd().try_clone().unwrap())).collect()
     }
 
@@ -186,8 +186,8 @@ mod tests {
 
     #[test]
     fn sealed_files_come_in_by_their_names() {
-        let sealed = vec![Sealed::source(b"tar").unwrap(), Sealed::mok_password(b"secret").unwrap()];
-        let inputs = inputs(&files(sealed)).unwrap();
+        let sealed = [Sealed::source(b"tar").unwrap(), Sealed::mok_password(b"secret").unwrap()];
+        let inputs = inputs(&files(&sealed)).unwrap();
         assert_eq!(inputs.sealed.values().collect::<Vec<_>>(), [b"tar"]);
         assert_eq!(inputs.mok_password.unwrap().expose(), b"secret");
     }
@@ -201,9 +201,9 @@ mod tests {
 
     #[test]
     fn too_much_too_many_and_strange_names_are_refused() {
-        let big = files(vec![Sealed::mok_password(&[b'x'; 257]).unwrap()]);
+        let big = files(&[Sealed::mok_password(&[b'x'; 257]).unwrap()]);
         assert!(reason(inputs(&big)).contains("at most 256"));
-        let two = files(vec![
+        let two = files(&[
             Sealed::source(&vec![1; 40 << 20]).unwrap(),
             Sealed::source(&vec![2; 40 << 20]).unwrap(),
         ]);

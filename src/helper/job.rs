@@ -277,7 +277,7 @@ pub(super) fn work(
         }
         Ok(Err(error)) => {
             tracing::info!(%error, "run not begun");
-            run_error(error)
+            run_error(&error)
         }
         Err(_) => {
             tracing::error!("the run's thread panicked");
@@ -291,7 +291,7 @@ pub(super) fn work(
 }
 
 /// Why a run was not begun, for the caller.
-pub(super) fn run_error(error: RunError) -> Error {
+pub(super) fn run_error(error: &RunError) -> Error {
     let refused = |code: &str, error: &RunError| {
         Error::Refused(engine::plan::Refusal {
             code: code.to_owned(),
@@ -299,14 +299,14 @@ pub(super) fn run_error(error: RunError) -> Error {
             remedy: None,
         })
     };
-    match &error {
+    match error {
         RunError::Lock(LockError::Held { .. }) => Error::Busy(error.to_string()),
         RunError::NoSuchRun { run } => Error::NoSuchRun(*run),
-        RunError::Interrupted { .. } => refused("interrupted-run", &error),
-        RunError::NothingToUndo { .. } => refused("nothing-to-undo", &error),
-        RunError::LaterRun { .. } => refused("later-run", &error),
-        RunError::Plan { .. } => refused("bad-plan", &error),
-        RunError::Space { .. } => refused("no-space", &error),
+        RunError::Interrupted { .. } => refused("interrupted-run", error),
+        RunError::NothingToUndo { .. } => refused("nothing-to-undo", error),
+        RunError::LaterRun { .. } => refused("later-run", error),
+        RunError::Plan { .. } => refused("bad-plan", error),
+        RunError::Space { .. } => refused("no-space", error),
         _ => Error::Failed(error.to_string()),
     }
 }

@@ -233,7 +233,7 @@ impl RunObject {
         }
         let (shared, number) = (self.shared.clone(), self.entry.number);
         let events = work::in_thread("events", move || engine::events(&shared.host, number)).await?;
-        Ok(page(&events.map_err(run_error)?, from, live.is_some()))
+        Ok(page(&events.map_err(|e| run_error(&e))?, from, live.is_some()))
     }
 
     #[zbus(property)]

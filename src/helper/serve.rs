@@ -91,11 +91,13 @@ pub fn serve_host(host: Host, options: &Options, flows: Box<dyn Flows>) -> Resul
 async fn find_runs(shared: &Arc<Shared>, connection: &Connection) -> Result<(), HelperError> {
     let there = shared.clone();
     let runs = super::work::in_thread("runs", move || engine::runs(&there.host)).await;
-    let runs = match runs.map(|r| r.map_err(|e| e.to_string())) {
-        Ok(Ok(runs)) => runs,
-        // The same error meets whoever asks for the runs; all else can still be done.
-        Ok(Err(error)) => return Ok(tracing::warn!(error, "the runs could not be read")),
-        Err(error) => return Ok(tracing::warn!(%error, "the runs could not be read")),
+    let runs = match runs.map_err(|e| e.to_string()).and_then(|r| r.map_err(|e| e.to_string())) {
+        Ok(runs) => runs,
+        Err(error) => {
+            // The same error meets whoever asks for the runs; all else can still be done.
+            tracing::warn!(error, "the runs could not be read");
+            return Ok(());
+        }
     };
     for summary in runs {
         if summary.state == RunState::Interrupted {

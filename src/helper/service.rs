@@ -127,7 +127,7 @@ impl Shared {
             *lock(&self.current) = None;
             return Err(Error::Failed(format!("no thread could be made ({error}); try again later")));
         }
-        let number = begun.recv().await.unwrap_or_else(|_| Err(Error::Gone))?;
+        let number = begun.recv().await.unwrap_or(Err(Error::Gone))?;
         let connection = call.connection.clone();
         let entry = self.publish(&connection, number, owner).await?;
         entry.set_live(live.clone());
@@ -297,7 +297,7 @@ impl Service {
         call.may_inspect().await?;
         let shared = self.0.clone();
         let runs = work::in_thread("runs", move || engine::runs(&shared.host)).await?;
-        document(&runs.map_err(run_error)?)
+        document(&runs.map_err(|e| run_error(&e))?)
     }
 
     #[zbus(out_args("preview"))]
@@ -312,7 +312,7 @@ impl Service {
         let shared = self.0.clone();
         let preview =
             work::in_thread("undo-preview", move || engine::undo_preview(&shared.host, number)).await?;
-        document(&preview.map_err(run_error)?)
+        document(&preview.map_err(|e| run_error(&e))?)
     }
 
     #[zbus(out_args("run"))]
@@ -325,7 +325,8 @@ impl Service {
         let call = self.call(connection, &header).await?;
         self.0.is_free()?;
         let shared = self.0.clone();
-        let runs = work::in_thread("runs", move || engine::runs(&shared.host)).await?.map_err(run_error)?;
+        let runs =
+            work::in_thread("runs", move || engine::runs(&shared.host)).await?.map_err(|e| run_error(&e))?;
         // Whether a run exists is told to those only who may know.
         let title = runs.into_iter().find(|s| s.run == number).map(|s| s.title);
         let about = BTreeMap::from([

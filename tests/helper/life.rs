@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub const CASES: &[Case] = &[
+    ("the_program_itself_serves_this_machine", the_program_itself_serves_this_machine),
     ("it_leaves_when_idle_and_comes_back_when_called", it_leaves_when_idle_and_comes_back),
     ("no_call_is_lost_while_it_leaves", no_call_is_lost_while_it_leaves),
     ("an_interrupted_run_is_found_and_taken_back", an_interrupted_run_is_found_and_taken_back),
@@ -17,6 +18,20 @@ pub const CASES: &[Case] = &[
     ("a_helper_that_is_not_installed_is_said_to_be_so", a_helper_that_is_not_installed),
     ("a_helper_that_does_not_start_is_said_to_be_so", a_helper_that_does_not_start),
 ];
+
+fn the_program_itself_serves_this_machine(world: &World) {
+    world.install(&format!("{} --idle-exit 0.5", env!("CARGO_BIN_EXE_hostwright-helper")));
+    let facts = one("may", json!({ "op": "gather" }));
+    assert_eq!(facts["ok"]["schema"], hostwright::detect::FACTS_VERSION, "{facts}");
+    assert!(facts["ok"]["os"].is_object(), "{facts}");
+    assert_eq!(one("may", json!({ "op": "runs" })), json!({ "ok": [] }));
+    // Whether VMware is here or not: a plan or a refusal with its reason, and nothing else.
+    let plan = one("may", json!({ "op": "plan", "flow": "vmware", "choices": {} }));
+    assert!(plan["ok"]["digest"].is_string() || plan["error"]["kind"] == "Refused", "{plan}");
+    let misspelt = one("may", json!({ "op": "plan", "flow": "vmware", "choices": { "kernel": "all" } }));
+    assert_error(&misspelt, "BadArgument", "kernel");
+    wait_for("its leaving", || world.helper().is_none());
+}
 
 fn it_leaves_when_idle_and_comes_back(world: &World) {
     std::fs::write(wish("idle"), "0.5").unwrap();

@@ -40,7 +40,7 @@ pub fn probe(
     let compiler = Compiler { cc: kernel.cc.clone(), version: kernel.cc_version.clone(), llvm: kernel.llvm };
     let key = questions.cache_key(&kernel.build_id, &compiler);
     let kept = format!("{CACHE}/{key}.json");
-    if let Some(answers) = read_kept(host, &kept).and_then(|a| complete(&questions, a)) {
+    if let Some(answers) = read_kept(host, &kept).and_then(|a| complete(&questions, &a)) {
         return Ok(known.with(answers));
     }
     let answers = ask(host, kernel, &questions, &compiler, cancel)?;
@@ -100,7 +100,7 @@ fn read_kept(host: &Host, path: &str) -> Option<Outcomes> {
 
 /// Kept answers, if there is one to every question asked now. A question may have been renamed since
 /// without a change of its text, and those that lack a value are never compiled: their answer is no.
-fn complete(questions: &ProbeDir, kept: Outcomes) -> Option<Outcomes> {
+fn complete(questions: &ProbeDir, kept: &Outcomes) -> Option<Outcomes> {
     let mut answers = Outcomes::default();
     for key in questions.objects.values().flatten() {
         answers.0.insert(key.clone(), *kept.0.get(key)?);
@@ -153,8 +153,8 @@ make = ["X=1"]
     #[test]
     fn kept_answers_that_lack_one_are_asked_anew() {
         let kept = |name: &str| Outcomes(BTreeMap::from([(name.to_owned(), true)]));
-        assert_eq!(complete(&questions(), kept("renamed.compiles")), None);
-        let answers = complete(&questions(), kept("march.compiles")).unwrap();
+        assert_eq!(complete(&questions(), &kept("renamed.compiles")), None);
+        let answers = complete(&questions(), &kept("march.compiles")).unwrap();
         assert_eq!(answers.get("march", "compiles"), Some(true));
         assert_eq!(answers.get("march", "tuned"), Some(false), "without a processor there is no tuning");
     }

@@ -397,4 +397,12 @@ mod tests {
         assert_ne!(key, dir.cache_key("id", &Compiler { version: "13.1.0".into(), ..compiler() }));
         assert_ne!(key, ProbeDir::new(&catalogue(), &BTreeMap::new()).cache_key("id", &compiler()));
     }
+
+    #[test]
+    fn answers_kept_before_there_was_a_probe_without_a_file_are_not_used() {
+        let mut before = ProbeDir::new(&catalogue(), &BTreeMap::new());
+        let key = before.cache_key("id", &compiler());
+        before.without_value.clear();
+        assert_ne!(key, before.cache_key("id", &compiler()));
+    }
 }
