@@ -89,6 +89,14 @@ impl Session {
         }
     }
 
+    /// A text of the library whose commands (`hostwright undo 7`) are meant for this machine.
+    pub(crate) fn named(&self, text: &str) -> String {
+        match &self.root {
+            Some(_) => text.replace("`hostwright ", &format!("`{}", self.command(""))),
+            None => text.to_owned(),
+        }
+    }
+
     /// Where a path of the machine is for the one who sits here.
     pub(crate) fn outside(&self, path: &str) -> String {
         match &self.root {

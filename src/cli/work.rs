@@ -198,7 +198,7 @@ fn ended(session: &mut Session, report: &RunReport, took: Duration, reboot: bool
         look.mark(mark),
         look.dim(&format!("(run {}, {})", report.run, seconds(took)))
     );
-    text.push_str(&look.wrap(&report.message, "  ", "  "));
+    text.push_str(&look.wrap(&session.named(&report.message), "  ", "  "));
     if report.state == RunState::Done && reboot {
         text.push_str(&look.item(2, Mark::Warning, "Reboot for it to take effect."));
     }
