@@ -17,6 +17,7 @@
 //! == without PATH…          removes a file that came with `headers`
 //! == answer COMMAND         what this command prints, when the machine's runner is asked
 //! ```
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers fail the test")]
 
 use hostwright::host::fake::{FakeRunner, host};
 use hostwright::host::{Host, HostKind, Output};

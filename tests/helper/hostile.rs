@@ -114,7 +114,9 @@ pub fn call(op: &str, call: &Value) -> Result<Value, Error> {
                     .build();
                 let bus = Connection::system().unwrap();
                 let messages = MessageIterator::for_match_rule(rule, &bus, None)?;
-                std::thread::spawn(move || messages.flatten().for_each(|_| drop(sender.send(what))));
+                std::thread::spawn(move || {
+                    messages.flatten().for_each(|_| sender.send(what).unwrap_or_default());
+                });
             }
             *LISTENER.lock().unwrap() = Some(receiver);
             Ok(json!("listening"))

@@ -3,9 +3,8 @@
 
 use super::Action;
 use super::preview::preview;
-use crate::engine::build::{self, BuildError, BuildLog, Built, Cache, LOGS, Progressed};
+use crate::engine::build::{self, BuildError, BuildLog, Built, Cache, LOGS, Progressed, Said};
 use crate::engine::context::{Applied, Before, Context};
-use crate::engine::diagnose::{self, Diagnostic, Severity};
 use crate::engine::edit::{self, COMPAT_HEADER, TextEdit};
 use crate::engine::error::StepError;
 use crate::engine::event::{Check, CheckOutcome, Event, Level};
@@ -14,7 +13,7 @@ use crate::engine::modinfo::{MODULE_LIMIT, Modinfo, same_vermagic};
 use crate::engine::plan::Permission;
 use crate::engine::report::{Reversal, StepPreview};
 use crate::engine::source::{self, Files, SourceError};
-use crate::host::{Command, Host, INSIDE, WORK};
+use crate::host::{Command, Host, WORK};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -99,9 +98,6 @@ pub struct BuildModules {
     pub modules: Vec<ModuleBuild>,
 }
 
-/// What compilers said: index of the module, and the message.
-type Said = Vec<(usize, Diagnostic)>;
-
 /// Space that a build takes while it runs, and its logs, in bytes.
 const WORK_SPACE: u64 = 192 << 20;
 const LOG_SPACE: u64 = 8 << 20;
@@ -166,7 +162,7 @@ impl BuildModules {
         }
     }
 
-    /// Compiles, and returns what the compilers said beside the result, each once and with its module.
+    /// Compiles, and returns what the compilers said beside the result.
     fn compile(
         &self,
         ctx: &Context<'_>,
@@ -174,7 +170,7 @@ impl BuildModules {
         log: &mut BuildLog,
     ) -> (Result<Vec<Built>, BuildError>, Said) {
         let (step, when) = (ctx.step(), log.when().to_owned());
-        let mut said = Said::new();
+        let mut said = Said::default();
         let result = build::build(ctx.host(), self, trees, ctx.cancel(), &mut |progress| match progress {
             Progressed::Begins { module, command } => {
                 let head = kbuild::log_header(self, &self.modules[module], command, &when);
@@ -185,39 +181,21 @@ impl BuildModules {
                 log.line(module, line);
                 let text = format!("[{}] {}", self.modules[module].module, line.text);
                 ctx.emit(Event::Log { step, stream: line.stream, line: text });
-                if let Some(found) = diagnose::parse_line(&line.text).map(shorten)
-                    && !said.iter().any(|(m, d)| *m == module && *d == found)
-                {
-                    ctx.emit(event_of(step, &found));
-                    said.push((module, found));
+                if let Some(event) = said.line(step, module, &line.text) {
+                    ctx.emit(event);
                 }
+            }
+            Progressed::Warning(text) => {
+                log.say(&text);
+                ctx.say(Level::Warning, text);
             }
             Progressed::Objects { done, total } => ctx.progress(done as u64, total as u64, "object files"),
         });
         (result, said)
     }
 
-    /// The first real error of a module's build, and what it may have to do with.
-    fn first_error(&self, ctx: &Context<'_>, module: &str, said: &[(usize, Diagnostic)]) -> Option<String> {
-        let of_module: Vec<Diagnostic> = said
-            .iter()
-            .filter(|(i, _)| self.modules.get(*i).is_some_and(|m| m.module == module))
-            .map(|(_, d)| d.clone())
-            .collect();
-        let error = diagnose::first_error(&of_module)?;
-        let nearest =
-            ctx.inputs().explain.of(ctx.host(), error).map(|n| format!(" ({n})")).unwrap_or_default();
-        Some(format!("{error}{nearest}"))
-    }
-
     /// Words for a build that failed, with all that helps to find out why.
-    fn explain(
-        &self,
-        ctx: &Context<'_>,
-        log: &mut BuildLog,
-        error: BuildError,
-        said: &[(usize, Diagnostic)],
-    ) -> StepError {
+    fn explain(&self, ctx: &Context<'_>, log: &mut BuildLog, error: BuildError, said: &Said) -> StepError {
         let (what, module) = match error {
             BuildError::Cancelled => {
                 log.say("cancelled");
@@ -228,15 +206,17 @@ impl BuildModules {
                 return e.into();
             }
             BuildError::Make { module, source } => {
-                let why = self.first_error(ctx, &module, said).unwrap_or_else(|| source.to_string());
-                (format!("{module} could not be compiled for {}: {why}", self.kernel), Some(module))
+                let why = said.first_error(ctx.host(), &ctx.inputs().explain, module);
+                let name = &self.modules[module].module;
+                let why = why.unwrap_or_else(|| source.to_string());
+                (format!("{name} could not be compiled for {}: {why}", self.kernel), Some(name))
             }
             other => (other.to_string(), None),
         };
         log.say(&format!("failed: {what}"));
         let run_plan = ctx.folder().plan();
         let bundle = build::write_bundle(ctx.host(), self, log, Some(&run_plan), &what);
-        let complete = module.map_or_else(|| log.path().to_owned(), |m| log.path_of(&m));
+        let complete = module.map_or_else(|| log.path().to_owned(), |m| log.path_of(m));
         let remedy = match bundle {
             Ok(path) => {
                 format!("the complete output is in {complete}, and all that a report needs in {path}")
@@ -244,28 +224,6 @@ impl BuildModules {
             Err(e) => format!("the complete output is in {complete} (no report could be packed: {e})"),
         };
         StepError::refused(what, remedy)
-    }
-}
-
-/// Files as a person knows them: without the place of the sources in the sandbox.
-fn shorten(mut found: Diagnostic) -> Diagnostic {
-    let inside = format!("{INSIDE}/");
-    found.file = found.file.map(|f| f.strip_prefix(&inside).map(str::to_owned).unwrap_or(f));
-    found
-}
-
-fn event_of(step: usize, found: &Diagnostic) -> Event {
-    let level = match found.severity {
-        Severity::Note => Level::Note,
-        Severity::Warning => Level::Warning,
-        Severity::Error => Level::Error,
-    };
-    Event::Diagnostic {
-        step,
-        level,
-        file: found.file.clone(),
-        line: found.line,
-        message: found.message.clone(),
     }
 }
 
@@ -322,8 +280,7 @@ impl Action for BuildModules {
             Some(built) => built,
             None => match self.compile(ctx, &trees, &mut log) {
                 (Ok(built), said) => {
-                    let warnings = said.iter().filter(|(_, d)| d.severity == Severity::Warning).count();
-                    log.say(&format!("{warnings} different warnings"));
+                    log.say(&format!("{} different warnings", said.warnings()));
                     built
                 }
                 (Err(error), said) => return Err(self.explain(ctx, &mut log, error, &said)),
