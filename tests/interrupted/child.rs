@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The process that dies.
 
-use crate::scene::{Tree, no_check, owner, plan, put, remove, run, same, take_back, tree, undone, write};
+use crate::scene::{Tree, no_check, owner, plan, put, remove, run, same, tree, undone, write};
 use hostwright::engine::steps::{Depmod, WriteFile};
-use hostwright::engine::{Event, Inputs, RunError, RunState, Step, execute, runs, undo};
+use hostwright::engine::{Event, Inputs, LOCK, RunState, Step, execute, runs, undo};
 use hostwright::host::{
-    Cancel, Command, CommandError, Host, HostKind, Line, Output, RealRunner, Root, Runner, SystemClock,
+    Cancel, Command, CommandError, Host, HostKind, Line, Lock, Output, RealRunner, Root, Runner, SystemClock,
     failpoint,
 };
 use std::os::unix::fs::PermissionsExt;
@@ -200,24 +200,20 @@ pub fn died(status: ExitStatus) -> bool {
     }
 }
 
-/// Takes a run back; a tool that dies with its caller may hold the lock for a moment longer.
+/// A tool that dies with its caller may hold the machine's lock for a moment longer.
 #[track_caller]
-fn undone_once_free(host: &Host, run: u32) {
+fn wait_until_free(host: &Host) {
     let began = std::time::Instant::now();
-    loop {
-        match take_back(host, run) {
-            Err(RunError::Lock(e)) if began.elapsed().as_secs() < 10 => {
-                drop(e);
-                std::thread::sleep(std::time::Duration::from_millis(10));
-            }
-            other => return assert_eq!(other.unwrap().state, RunState::Undone),
-        }
+    while let Err(e) = Lock::take(host.root(), LOCK, "a test that waits") {
+        assert!(began.elapsed().as_secs() < 20, "{e}");
+        std::thread::sleep(std::time::Duration::from_millis(10));
     }
 }
 
 /// After a death: nothing else is begun before the run is taken back, and then the tree is as it was.
 #[track_caller]
 pub fn recovers(host: &Host, before: &Tree, place: &str) {
+    wait_until_free(host);
     let list = runs(host).unwrap();
     match list.first() {
         // Not even the first record was written: nothing was changed, and nothing stands in the way.
@@ -229,7 +225,7 @@ pub fn recovers(host: &Host, before: &Tree, place: &str) {
                 let refused = run(host, vec![write("/etc/other", "x")]).0.unwrap_err().to_string();
                 assert!(refused.contains("take it back with `hostwright undo 1`"), "{place}: {refused}");
             }
-            undone_once_free(host, last.run);
+            undone(host, last.run);
         }
         // It died after its last record.
         Some(last) => match last.state {
