@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The command line as a person or a program meets it: the real binary, its words and exit statuses.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up must fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test that cannot set itself up must fail"
+)]
 
 #[path = "detect/recorded.rs"]
 #[allow(dead_code, reason = "shared with the tests of detect")]
