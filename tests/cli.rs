@@ -272,6 +272,22 @@ fn a_profile_comes_back_as_it_was_saved() {
 }
 
 #[test]
+fn the_profile_in_use_begins_every_choice_and_is_named() {
+    let (home, host) = (home(), unpack("nixos"));
+    let root = host.dir.path().display().to_string();
+    let plan =
+        |more: &str| run(home.path(), ["--root", &root, "vmware", "plan"].into_iter().chain(words(more)));
+    assert!(!text(&plan("").stderr).contains("With the profile"));
+    run(home.path(), words("profile save desk --mode optimized"));
+    run(home.path(), words("profile use desk"));
+    assert!(text(&plan("").stderr).contains("With the profile desk"));
+    assert!(!text(&plan("--profile desk").stderr).contains("With the profile"));
+    let missing = plan("--profile lap");
+    assert_eq!(missing.status.code(), Some(3), "{missing:?}");
+    assert!(text(&missing.stderr).contains("no profile `lap`"), "{missing:?}");
+}
+
+#[test]
 fn a_profile_with_a_misspelt_field_is_refused_by_name() {
     let home = home();
     let file = home.path().join("bad.json");
