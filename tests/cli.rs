@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The command line as a person or a program meets it: the real binary, its words and exit statuses.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up must fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test that cannot set itself up must fail"
+)]
 
 #[path = "detect/recorded.rs"]
 #[allow(dead_code, reason = "shared with the tests of detect")]
@@ -263,6 +269,22 @@ fn a_profile_comes_back_as_it_was_saved() {
     assert_eq!(at("profile remove lap").status.code(), Some(0));
     assert!(!text(&at("profile list").stdout).contains("in use"), "a removed profile stays in use");
     assert_eq!(at("profile show lap").status.code(), Some(3));
+}
+
+#[test]
+fn the_profile_in_use_begins_every_choice_and_is_named() {
+    let (home, host) = (home(), unpack("nixos"));
+    let root = host.dir.path().display().to_string();
+    let plan =
+        |more: &str| run(home.path(), ["--root", &root, "vmware", "plan"].into_iter().chain(words(more)));
+    assert!(!text(&plan("").stderr).contains("With the profile"));
+    run(home.path(), words("profile save desk --mode optimized"));
+    run(home.path(), words("profile use desk"));
+    assert!(text(&plan("").stderr).contains("With the profile desk"));
+    assert!(!text(&plan("--profile desk").stderr).contains("With the profile"));
+    let missing = plan("--profile lap");
+    assert_eq!(missing.status.code(), Some(3), "{missing:?}");
+    assert!(text(&missing.stderr).contains("no profile `lap`"), "{missing:?}");
 }
 
 #[test]

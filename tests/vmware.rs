@@ -208,3 +208,65 @@ fn a_kernel_without_headers_is_refused_with_the_package_to_install() {
     let said = practice.expect(3, &["vmware", "plan"]);
     assert!(said.contains(&format!("linux-headers-{}", practice.release)), "{said}");
 }
+
+/// Starts `vmware apply`, and sends it this many interruptions once it compiles.
+fn interrupted(practice: &Practice, times: usize) -> (Option<i32>, String) {
+    use std::io::{BufRead, BufReader, Read};
+    let mut child = Command::new(env!("CARGO_BIN_EXE_hostwright"))
+        .args(["vmware", "apply", "--yes", "-v", "--root"])
+        .arg(practice.root())
+        .env("NO_COLOR", "1")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    // The plan is made by compiling too; the first line of the build's make begins with the module's name.
+    while !said.contains("[vmmon]") {
+        assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "it ended too early: {said}");
+    }
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    for i in 0..times {
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+        // Two signals at once are one.
+        while i + 1 < times && !said.contains("Cancelling") {
+            assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "it ended too early: {said}");
+        }
+    }
+    stderr.read_to_string(&mut said).unwrap();
+    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    (child.wait().unwrap().code(), said)
+}
+
+#[test]
+fn ctrl_c_takes_back_what_was_done() {
+    let practice = Practice::new();
+    let before = practice.tree();
+    let (status, said) = interrupted(&practice, 1);
+    assert_eq!(status, Some(130), "{said}");
+    assert!(said.contains("Cancelled, and taken back"), "{said}");
+    assert_eq!(practice.tree(), before);
+    let runs = practice.expect(0, &["runs"]);
+    assert!(runs.contains("taken back"), "{runs}");
+}
+
+#[test]
+fn a_second_ctrl_c_says_what_remains_and_how_it_comes_back() {
+    let practice = Practice::new();
+    let before = practice.tree();
+    let (status, said) = interrupted(&practice, 2);
+    assert_eq!(status, Some(130), "{said}");
+    assert!(said.contains("Not waiting any longer"), "{said}");
+    // What the first began may have come to its end just then.
+    if practice.expect(0, &["runs"]).contains("interrupted") {
+        let status = practice.expect(1, &["status"]);
+        assert!(
+            status.contains(&format!("hostwright --root {} undo 1", practice.root().display())),
+            "{status}"
+        );
+        practice.expect(3, &["vmware", "apply", "--yes"]);
+        practice.expect(0, &["undo", "1", "--yes"]);
+    }
+    assert_eq!(practice.tree(), before);
+}
