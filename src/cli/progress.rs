@@ -27,7 +27,12 @@ struct Step {
     began: Instant,
     said: Instant,
     bar: Option<ProgressBar>,
+    /// Findings shown.
+    findings: usize,
 }
+
+/// How many findings of one step are shown; the log has all of them.
+const FINDINGS: usize = 8;
 
 /// The [`Sink`] of the command line.
 pub(crate) struct Progress {
@@ -38,8 +43,8 @@ pub(crate) struct Progress {
     steps: BTreeMap<usize, Step>,
     total: usize,
     began: Instant,
-    /// Checks seen, in their order.
-    pub(crate) checks: Vec<crate::engine::event::Check>,
+    /// Why steps failed, as it was shown.
+    reasons: Vec<String>,
 }
 
 /// Standard error for progress and problems; bars when it is a terminal.
@@ -71,13 +76,8 @@ impl Progress {
             steps: BTreeMap::new(),
             total: 0,
             began: Instant::now(),
-            checks: Vec::new(),
+            reasons: Vec::new(),
         }
-    }
-
-    /// How long it took so far.
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.began.elapsed()
     }
 
     /// Takes the bars away.
@@ -110,7 +110,7 @@ impl Progress {
             None
         };
         let now = Instant::now();
-        self.steps.insert(step, Step { title: title.to_owned(), began: now, said: now, bar });
+        self.steps.insert(step, Step { title: title.to_owned(), began: now, said: now, bar, findings: 0 });
     }
 
     fn ended_step(&mut self, step: usize, mark: Mark, note: &str) {
@@ -120,6 +120,11 @@ impl Progress {
             self.voice.say(&look.item(0, mark, &format!("{number}{note}")));
             return;
         };
+        let hidden = known.findings.saturating_sub(FINDINGS);
+        if hidden > 0 && self.verbose == 0 {
+            let more = format!("{} more in the log", super::look::count(hidden, "finding", "findings"));
+            self.voice.say(&look.item(2, Mark::Neutral, &more));
+        }
         let took = known.began.elapsed();
         let time =
             if took >= Duration::from_millis(100) { format!(" ({})", seconds(took)) } else { String::new() };
@@ -172,7 +177,14 @@ impl Progress {
                     self.voice.say(&format!("{}\n", look.dim(&super::look::clean(line))));
                 }
             }
-            Event::Diagnostic { level, file, line, message, .. } => {
+            Event::Diagnostic { step, level, file, line, message } => {
+                let shown = self.steps.get_mut(step).map_or(1, |s| {
+                    s.findings += 1;
+                    s.findings
+                });
+                if shown > FINDINGS && self.verbose == 0 {
+                    return;
+                }
                 let place = match (file, line) {
                     (Some(file), Some(line)) => format!("{file}:{line}: "),
                     (Some(file), None) => format!("{file}: "),
@@ -189,9 +201,11 @@ impl Progress {
                 let note = if *unchanged { "already as it should be" } else { "" };
                 self.ended_step(*step, if *unchanged { Mark::Neutral } else { Mark::Good }, note);
             }
-            Event::StepFailed { step, reason } => self.ended_step(*step, Mark::Bad, reason),
+            Event::StepFailed { step, reason } => {
+                self.reasons.push(reason.clone());
+                self.ended_step(*step, Mark::Bad, reason);
+            }
             Event::Checked { check } => {
-                self.checks.push(check.clone());
                 let (mark, reason) = outcome(&check.outcome);
                 let reason = reason.map(|r| format!(": {r}")).unwrap_or_default();
                 // A step's own good checks are part of its "done"; those of the whole run are its proof.
@@ -309,9 +323,6 @@ impl Sink for Progress {
                 let mut out = std::io::stdout().lock();
                 let _ = out.write_all(&line).and_then(|()| out.flush());
             }
-            if let Event::Checked { check } = &event {
-                self.checks.push(check.clone());
-            }
             return;
         }
         self.show(&event);
@@ -331,6 +342,16 @@ fn follow(standing: &mut Standing, event: &Event) {
     }
 }
 
+/// What came of work that was shown.
+pub(crate) struct Ended<T> {
+    /// Its result.
+    pub(crate) value: T,
+    /// How long it took.
+    pub(crate) took: Duration,
+    /// Why steps failed, where that was shown.
+    pub(crate) reasons: Vec<String>,
+}
+
 /// Runs `work` with a progress display of its own and takes that away afterwards.
 pub(crate) fn showing<T>(
     voice: &Voice,
@@ -338,13 +359,13 @@ pub(crate) fn showing<T>(
     verbose: u8,
     standing: Standing,
     work: impl FnOnce(&mut Progress) -> Result<T, Problem>,
-) -> Result<(T, Duration), Problem> {
+) -> Result<Ended<T>, Problem> {
     let mut progress = Progress::new(voice, watch, verbose);
     watch.set(standing);
     let result = work(&mut progress);
     progress.end();
     watch.set(Standing::Idle);
-    result.map(|value| (value, progress.elapsed()))
+    result.map(|value| Ended { value, took: progress.began.elapsed(), reasons: progress.reasons })
 }
 
 #[cfg(test)]

@@ -69,3 +69,24 @@ fn an_interruption_knows_how_far_the_run_is() {
     let Standing::Running { run, done, steps, title, .. } = standing else { unreachable!() };
     assert_eq!((run, done, steps, title.as_str()), (Some(3), 1, 2, "Make the module index"));
 }
+
+#[test]
+fn many_findings_of_one_step_do_not_bury_the_rest() {
+    let finding = |i: u32| Event::Diagnostic {
+        step: 0,
+        level: Level::Error,
+        file: Some("a.c".into()),
+        line: Some(i),
+        message: "wrong".into(),
+    };
+    let mut events = vec![
+        Event::Started { run: 1, steps: 1, undo: false },
+        Event::Step { step: 0, title: "Compile".into() },
+    ];
+    events.extend((1..=10).map(finding));
+    events.push(Event::StepFailed { step: 0, reason: "it failed".into() });
+    let (text, _) = heard(0, events.clone());
+    assert!(text.contains("a.c:8: wrong") && !text.contains("a.c:9"), "{text}");
+    assert!(text.contains("2 findings more in the log"), "{text}");
+    assert!(heard(1, events).0.contains("a.c:10"));
+}

@@ -7,13 +7,12 @@ use super::errors::{Exit, Problem};
 use super::look::{Look, Mark, seconds};
 use super::machine::Machine;
 use super::preview;
-use super::progress::{looking, showing};
+use super::progress::{Ended, looking, showing};
 use super::session::Session;
 use super::watch::Standing;
 use crate::engine::{self, Inputs, Plan, RunReport, RunState, Step, StepPreview};
 use clap::Args;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 /// Options of what shows a plan.
 #[derive(Debug, Clone, Default, Args)]
@@ -94,19 +93,6 @@ pub(crate) fn apply(
     if request.inputs.mok_password.is_none() && plan.steps.iter().any(|s| matches!(s, Step::EnrollKey(_))) {
         request.inputs.mok_password = Some(confirm::mok_password(&session.voice, session.json())?);
     }
-    run(session, &plan, |standing, session| {
-        let cancel = session.watch.cancel.clone();
-        showing(&session.voice, &session.watch, session.screen.verbose, standing, |sink| {
-            machine.execute(&plan, &request.inputs, &cancel, sink)
-        })
-    })
-}
-
-fn run(
-    session: &mut Session,
-    plan: &Plan,
-    work: impl FnOnce(Standing, &Session) -> Result<(RunReport, Duration), Problem>,
-) -> Result<Exit, Problem> {
     if !session.json() {
         session.voice.say("\n");
     }
@@ -116,10 +102,13 @@ fn run(
         steps: plan.steps.len(),
         title: String::new(),
         undo: false,
-        elsewhere: session.root().is_none(),
+        elsewhere: machine.runs_elsewhere(),
     };
-    let (report, took) = work(standing, session)?;
-    ended(session, &report, took, Some(plan))
+    let cancel = session.watch.cancel.clone();
+    let run = showing(&session.voice, &session.watch, session.screen.verbose, standing, |sink| {
+        machine.execute(&plan, &request.inputs, &cancel, sink)
+    })?;
+    ended(session, &run, Some(&plan))
 }
 
 /// Takes runs back, one after the other; stops at the first that cannot be taken back to its end.
@@ -134,11 +123,10 @@ pub(crate) fn undo(session: &mut Session, machine: &dyn Machine, runs: &[u32]) -
             undo: true,
             elsewhere: machine.runs_elsewhere(),
         };
-        let (report, took) =
-            showing(&session.voice, &session.watch, session.screen.verbose, standing, |sink| {
-                machine.undo(*run, &cancel, sink)
-            })?;
-        let exit = ended(session, &report, took, None)?;
+        let undone = showing(&session.voice, &session.watch, session.screen.verbose, standing, |sink| {
+            machine.undo(*run, &cancel, sink)
+        })?;
+        let exit = ended(session, &undone, None)?;
         if exit != Exit::Done {
             return Ok(exit);
         }
@@ -183,12 +171,8 @@ fn next_boot(look: Look, plan: &Plan) -> String {
 }
 
 /// Says how a run (or its undo) ended.
-fn ended(
-    session: &mut Session,
-    report: &RunReport,
-    took: Duration,
-    plan: Option<&Plan>,
-) -> Result<Exit, Problem> {
+fn ended(session: &mut Session, run: &Ended<RunReport>, plan: Option<&Plan>) -> Result<Exit, Problem> {
+    let report = &run.value;
     let cancelled = session.watch.cancel.is_cancelled();
     let exit = match report.state {
         RunState::Done | RunState::Undone => Exit::Done,
@@ -218,9 +202,11 @@ fn ended(
     let mut text = format!(
         "\n{} {heading} {}\n",
         look.mark(mark),
-        look.dim(&format!("(run {}, {})", report.run, seconds(took)))
+        look.dim(&format!("(run {}, {})", report.run, seconds(run.took)))
     );
-    text.push_str(&look.wrap(&session.named(&report.message), "  ", "  "));
+    // What a step said at its end stands above already.
+    let message = run.reasons.iter().fold(report.message.clone(), |m, r| m.replace(&format!(": {r}."), "."));
+    text.push_str(&look.wrap(&session.named(&message), "  ", "  "));
     if let Some(plan) = plan.filter(|_| report.state == RunState::Done) {
         text.push_str(&next_boot(look, plan));
     }
