@@ -244,11 +244,6 @@ impl Client {
         self.answers.recv_timeout(Duration::from_secs(30)).expect("no answer from the client within 30 s")
     }
 
-    /// Whether nothing is answered for so long.
-    pub fn is_silent(&self, time: Duration) -> bool {
-        self.answers.recv_timeout(time).is_err()
-    }
-
     /// Lets it go on from `wait`.
     pub fn go(&mut self) {
         writeln!(self.stdin.as_mut().unwrap(), "go").unwrap();
