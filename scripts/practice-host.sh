@@ -82,10 +82,10 @@ say "What is here"
 run hostwright detect
 
 say "What would be done, for ${#kernels[@]} kernel(s): ${kernels[*]}"
-run hostwright vmware plan --kernel all --no-load
+run hostwright vmware plan --kernel all --sign own --no-load
 
 say "Doing it: the helper plans anew, compares, asks polkit, and only then writes"
-run hostwright vmware apply --kernel all --no-load --yes
+run hostwright vmware apply --kernel all --sign own --no-load --yes
 
 say "Looking at the result without Hostwright"
 for kernel in "${kernels[@]}"; do
@@ -104,7 +104,6 @@ differs=0
 "$project/tests/bus/tree.sh" compare /run/before /var/lib/hostwright /var/log /var/cache/hostwright >/run/changes || differs=1
 [[ $differs -eq 1 ]] || fail "nothing was changed at all"
 grep '^/' /run/changes | sed 's/^/  changed: /'
-# Shows the state too; what is not loaded is not "attention" on a machine that runs another kernel.
 run hostwright runs
 
 say "Taking it back"
@@ -116,4 +115,5 @@ say "Comparing the file trees, but for the history and caches of Hostwright"
 left=$(find /tmp /var/tmp -mindepth 1 -newer /run/before -print -quit)
 [[ -z $left ]] || fail "something was left in a temporary folder: $left"
 
-say "Done in $((SECONDS - started)) s: applied, verified and taken back; the trees are the same"
+say "Done: applied, verified and taken back; the trees are the same"
+echo "practice host: passed in $((SECONDS - started)) s"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Gathering on recorded hosts: the whole of each as a snapshot, and what matters in sentences.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
 #[path = "detect/recorded.rs"]
 mod recorded;
 
@@ -10,9 +12,14 @@ use hostwright::detect::{
 };
 use hostwright::host::HostKind;
 use recorded::{names, unpack, unpack_with};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 
+/// What is found on a recorded host; looked at once for all tests.
 fn facts(name: &str) -> Facts {
-    gather(&unpack(name).host, None)
+    static FOUND: Mutex<BTreeMap<String, Facts>> = Mutex::new(BTreeMap::new());
+    let mut found = FOUND.lock().unwrap();
+    found.entry(name.to_owned()).or_insert_with(|| gather(&unpack(name).host, None)).clone()
 }
 
 /// Every difference in what is found on a recorded host is looked at by a person.
@@ -269,6 +276,26 @@ fn the_next_kernel_is_read_from_the_loader_in_charge() {
 }
 
 #[test]
+fn unified_kernel_images_tell_their_kernel_themselves() {
+    let vars = "/sys/firmware/efi/efivars";
+    let more = format!(
+        "\n== unified /boot/EFI/Linux/arch-zen.efi 6.11.5-zen1-1-zen\nID=arch\n\
+         == unified /boot/EFI/Linux/arch-lts.efi 6.6.58-1-lts\nID=arch\n\
+         == file /boot/EFI/Linux/broken.efi\nMZ and no more\n\
+         == without /boot/loader/loader.conf /boot/loader/entries/arch-zen.conf /boot/loader/entries/arch-lts.conf \
+         {vars}/LoaderEntryOneShot-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f\n"
+    );
+    let next = |more: &str| {
+        let host = unpack_with("arch-sbctl", HostKind::Machine, more);
+        gather(&host.host, Some(&[Topic::Bootloader])).bootloader.into_seen().unwrap().next_boot
+    };
+    assert_eq!(next(&more).into_seen().unwrap().release, "6.11.5-zen1-1-zen");
+    let default = "== file /boot/loader/loader.conf\ndefault arch-lts*\n";
+    let more = more.replace("/boot/loader/loader.conf ", "") + default;
+    assert_eq!(next(&more).into_seen().unwrap().release, "6.6.58-1-lts");
+}
+
+#[test]
 fn keys_are_trusted_pending_or_neither() {
     let key = |name: &str, owner| facts(name).signing.into_seen().unwrap().key(owner).unwrap().clone();
     let ubuntu = key("ubuntu-24.04-secure-boot", KeyOwner::ShimSigned).trust;
@@ -282,6 +309,33 @@ fn keys_are_trusted_pending_or_neither() {
     let gentoo = key("gentoo", KeyOwner::KernelBuild).trust;
     assert!(gentoo.in_kernel.is_true());
     assert!(key("gentoo", KeyOwner::Portage).certificate.is_seen());
+}
+
+#[test]
+fn our_own_key_is_found_enrolled_pending_or_half_gone() {
+    let own = |more: &str| {
+        let host = unpack_with("fedora-40", HostKind::Machine, more);
+        gather(&host.host, Some(&[Topic::Signing]))
+            .signing
+            .into_seen()
+            .unwrap()
+            .key(KeyOwner::Hostwright)
+            .cloned()
+    };
+    assert_eq!(own(""), None);
+    let dir = "/var/lib/hostwright/keys";
+    let private = format!("\n== file {dir}/hostwright.key\n(a private key)");
+    let certificate = |name: &str| format!("\n== copy {dir}/hostwright.der {name}");
+    let enrolled = own(&(private.clone() + &certificate("other.der"))).unwrap();
+    assert!(enrolled.trust.enrolled.is_true() && enrolled.has_private.is_true());
+    let pending = own(&(private.clone() + &certificate("mok.der"))).unwrap();
+    assert!(pending.trust.pending.is_true() && pending.trust.enrolled.is_false());
+    // A half that is gone is seen, so that nothing makes both anew over an enrolled key.
+    let without_private = own(&certificate("other.der")).unwrap();
+    assert!(without_private.has_private.is_false() && without_private.trust.enrolled.is_true());
+    let without_certificate = own(&private).unwrap();
+    assert!(without_certificate.has_private.is_true() && !without_certificate.certificate.is_seen());
+    assert!(!without_certificate.trust.enrolled.is_seen());
 }
 
 #[test]

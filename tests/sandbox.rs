@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Hostile Makefiles against the sandbox: none gets out, leaves anything behind, or hands over anything
 //! but a plain file. Each case runs in both forms of sandbox where the test runs as root.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail the test")]
 
 use hostwright::host::{
     BuildUser, Cancel, Command, CommandError, Form, Host, Output, RealRunner, Runner, Sandbox, WorkFolder,

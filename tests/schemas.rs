@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The published schemas are those of the types. `HOSTWRIGHT_WRITE_SCHEMAS=1 cargo test --test schemas`
 //! writes them anew.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail the test")]
 
 use hostwright::detect::Facts;
 use hostwright::engine::{Event, Plan, RunReport, RunSummary, UndoPreview};

@@ -105,9 +105,10 @@ impl Problem {
 
     /// A file of the caller's that cannot be read or written.
     pub(crate) fn file(what: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
+        let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
         let problem = Self::new(
             Exit::Failed,
-            "file",
+            if denied { "denied" } else { "file" },
             &format!("Could not {what} {}", path.display()),
             error.to_string(),
         );

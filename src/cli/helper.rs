@@ -58,6 +58,20 @@ impl Helper {
         });
     }
 
+    /// An error in words; that nobody was to be asked is our own doing, not the helper's.
+    fn problem(&self, error: Error) -> Problem {
+        match error {
+            Error::CouldNotAsk(_) if !self.ask => Problem::new(
+                Exit::NotAuthorized,
+                "could-not-ask",
+                "Nobody could be asked for permission",
+                "A password is needed, and there is no terminal to ask for it.",
+            )
+            .remedy("Do the same on a terminal, or as root."),
+            other => other.into(),
+        }
+    }
+
     /// Follows a run to its end, and asks it to stop when somebody wishes so.
     fn follow(&self, run: Run, cancel: &Cancel, sink: &mut dyn Sink) -> Result<RunReport, Problem> {
         let number = run.number();
@@ -92,8 +106,9 @@ impl Helper {
             ));
         }
         let Some((state, message)) = ended else { return Err(Error::Gone.into()) };
-        let log =
-            self.runs().ok().and_then(|runs| runs.into_iter().find(|r| r.run == number)).and_then(|r| r.log);
+        // Where the log is, is not worth another password.
+        let runs = self.client.clone().interactive(false).runs().unwrap_or_default();
+        let log = runs.into_iter().find(|r| r.run == number).and_then(|r| r.log);
         Ok(RunReport { run: number, state, message, checks, log })
     }
 }
@@ -137,8 +152,8 @@ impl Machine for Helper {
     ) -> Result<Plan, Problem> {
         self.ready_to_ask();
         // The password belongs to the run only.
-        let archives = Inputs { sealed: inputs.sealed.clone(), mok_password: None };
-        Ok(self.client.plan(flow, choices, &sealed(&archives)?)?)
+        let archives = Inputs { sealed: inputs.sealed.clone(), ..Inputs::default() };
+        self.client.plan(flow, choices, &sealed(&archives)?).map_err(|e| self.problem(e))
     }
 
     fn execute(
@@ -149,22 +164,26 @@ impl Machine for Helper {
         sink: &mut dyn Sink,
     ) -> Result<RunReport, Problem> {
         self.ready_to_ask();
-        let run = self.client.execute(&plan.flow, &plan.choices, &plan.digest(), &sealed(inputs)?)?;
+        let files = sealed(inputs)?;
+        let run = self
+            .client
+            .execute(&plan.flow, &plan.choices, &plan.digest(), &files)
+            .map_err(|e| self.problem(e))?;
         self.follow(run, cancel, sink)
     }
 
     fn runs(&self) -> Result<Vec<RunSummary>, Problem> {
         self.ready_to_ask();
-        Ok(self.client.runs()?)
+        self.client.runs().map_err(|e| self.problem(e))
     }
 
     fn events(&self, run: u32) -> Result<Vec<Event>, Problem> {
         self.ready_to_ask();
-        let run = self.client.run(run)?;
+        let run = self.client.run(run).map_err(|e| self.problem(e))?;
         let mut events = Vec::new();
         let mut from = 0;
         loop {
-            let (documents, next, ended) = run.log(from)?;
+            let (documents, next, ended) = run.log(from).map_err(|e| self.problem(e))?;
             let none = documents.is_empty();
             for json in documents {
                 let event = serde_json::from_str(&json).map_err(|e| Error::Protocol(e.to_string()))?;
@@ -179,12 +198,12 @@ impl Machine for Helper {
 
     fn undo_preview(&self, run: u32) -> Result<UndoPreview, Problem> {
         self.ready_to_ask();
-        Ok(self.client.undo_preview(run)?)
+        self.client.undo_preview(run).map_err(|e| self.problem(e))
     }
 
     fn undo(&self, run: u32, cancel: &Cancel, sink: &mut dyn Sink) -> Result<RunReport, Problem> {
         self.ready_to_ask();
-        let run = self.client.undo(run)?;
+        let run = self.client.undo(run).map_err(|e| self.problem(e))?;
         self.follow(run, cancel, sink)
     }
 

@@ -89,7 +89,8 @@ impl Machine for Scratch {
         if anew.digest() != plan.digest() {
             return Err(super::errors::machine_changed());
         }
-        Ok(engine::execute(&self.host, &anew, inputs, &owner(), &flows::check, cancel, sink)?)
+        let inputs = Inputs { explain: flows::explain(), ..inputs.clone() };
+        Ok(engine::execute(&self.host, &anew, &inputs, &owner(), &flows::check, cancel, sink)?)
     }
 
     fn runs(&self) -> Result<Vec<RunSummary>, Problem> {

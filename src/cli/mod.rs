@@ -60,7 +60,9 @@ pub fn main() -> ExitCode {
     let result = run(&mut session, cli.command).and_then(|exit| session.screen.finish(exit));
     match result {
         Ok(exit) => exit.into(),
-        Err(problem) => {
+        Err(mut problem) => {
+            problem.reason = session.named(&problem.reason);
+            problem.remedy = problem.remedy.map(|r| session.named(&r));
             session.voice.problem(&problem);
             problem.exit.into()
         }

@@ -3,7 +3,10 @@
 
 use super::look::{Look, Mark, count, pad, width};
 use crate::engine::plan::{Note, Permission, Plan, Warning};
+use crate::engine::steps::Mode;
 use crate::engine::{FileChange, Reversal, StepPreview, UndoPreview};
+use crate::flows::vmware::FLOW;
+use crate::flows::vmware::choices::{Choices, SourceChoice};
 
 /// A difference longer than this is shown with `--diff` only.
 const SHORT_DIFF: usize = 30;
@@ -34,15 +37,35 @@ fn head(look: Look, plan: &Plan) -> String {
         other => other,
     };
     let mut out = format!("{}\n", look.bold(what));
-    let mut rows: Vec<(&str, &str)> = plan.details.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    let mut rows: Vec<(String, String)> = plan.details.clone().into_iter().collect();
+    rows.extend(chosen(plan));
     let digest = plan.digest();
-    rows.push(("plan", digest.get(..12).unwrap_or(&digest)));
+    rows.push(("plan".into(), digest.get(..12).unwrap_or(&digest).to_owned()));
     let column = rows.iter().map(|(k, _)| width(k)).max().unwrap_or(0) + 2;
     for (key, value) in rows {
-        let first = format!("  {}", look.dim(&pad(key, column)));
-        out.push_str(&look.wrap(value, &first, &" ".repeat(column + 2)));
+        let first = format!("  {}", look.dim(&pad(&key, column)));
+        out.push_str(&look.wrap(&value, &first, &" ".repeat(column + 2)));
     }
     out
+}
+
+/// The choices that say what the modules are made from.
+fn chosen(plan: &Plan) -> Vec<(String, String)> {
+    if plan.flow != FLOW {
+        return Vec::new();
+    }
+    let Ok(choices) = Choices::from_json(&plan.choices) else { return Vec::new() };
+    let sources = match &choices.source {
+        SourceChoice::Installed => "those of the installed product".to_owned(),
+        SourceChoice::Sealed { sha256, name } => {
+            format!("{name} (SHA-256 {}…)", sha256.get(..12).unwrap_or(sha256))
+        }
+    };
+    let mode = match choices.mode {
+        Mode::Vanilla => "vanilla, with the kernel's own flags",
+        Mode::Optimized => "optimized for this processor",
+    };
+    vec![("sources".to_owned(), sources), ("mode".to_owned(), mode.to_owned())]
 }
 
 fn step(look: Look, number: &str, step: &StepPreview, diff: bool) -> String {
@@ -235,6 +258,30 @@ fn afterwards(look: Look, plan: &Plan, steps: &[StepPreview]) -> String {
     out
 }
 
+/// Lines that do the same in one folder, as one line.
+fn shorter(lines: &[String]) -> Vec<String> {
+    let mut groups: Vec<(&str, &str, Vec<&str>)> = Vec::new();
+    for line in lines {
+        let (verb, path) = line.rsplit_once(' ').unwrap_or(("", line));
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        match groups.last_mut() {
+            Some((v, f, names)) if *v == verb && *f == folder && path.starts_with('/') => names.push(name),
+            _ => groups.push((verb, folder, vec![name])),
+        }
+    }
+    let mut rest = lines.iter();
+    let mut out = Vec::new();
+    for (verb, folder, names) in groups {
+        let same: Vec<&String> = rest.by_ref().take(names.len()).collect();
+        if names.len() > 2 {
+            out.push(format!("{verb} in {folder}: {}", names.join(", ")));
+        } else {
+            out.extend(same.into_iter().cloned());
+        }
+    }
+    out
+}
+
 /// What the undo of a run would do.
 pub(crate) fn undo(look: Look, preview: &UndoPreview) -> String {
     let mut out = format!("{}\n", look.bold(&format!("Take back run {}: {}", preview.run, preview.title)));
@@ -244,7 +291,7 @@ pub(crate) fn undo(look: Look, preview: &UndoPreview) -> String {
         let indent = 2 + width(&number);
         let hang = " ".repeat(indent);
         out.push_str(&look.wrap(&step.title, &format!("  {number}"), &hang));
-        for line in &step.restores {
+        for line in &shorter(&step.restores) {
             out.push_str(&look.dim_lines(&look.wrap(line, &hang, &format!("{hang}  "))));
         }
         match &step.reversal {

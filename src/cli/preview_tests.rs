@@ -30,7 +30,6 @@ fn a_plan() -> (Plan, Vec<StepPreview>) {
         permissions: BTreeSet::from([Permission::ModulesInstall, Permission::KeysEnroll]),
         details: BTreeMap::from([
             ("kernels".into(), "6.1.0-56-amd64".into()),
-            ("mode".into(), "vanilla, with the kernel's own flags".into()),
         ]),
         warnings: vec![Warning {
             message: "The compiler of this machine (gcc 12.2.0) is another than the one that built the kernel (gcc 12.3.0).".into(),
@@ -177,4 +176,12 @@ fn the_undo_of_a_run_reads_well() {
         refused: None,
     };
     insta::assert_snapshot!("undo_72", undo(Look::plain(72), &preview));
+}
+
+#[test]
+fn files_of_one_folder_that_come_back_share_a_line() {
+    let lines = ["put back /m/a", "put back /m/b", "put back /m/c", "remove /m/d", "stop it", "remove /x"];
+    let lines: Vec<String> = lines.map(str::to_owned).to_vec();
+    assert_eq!(shorter(&lines), ["put back in /m: a, b, c", "remove /m/d", "stop it", "remove /x"]);
+    assert!(shorter(&[]).is_empty());
 }

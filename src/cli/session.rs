@@ -89,6 +89,22 @@ impl Session {
         }
     }
 
+    /// A text of the library whose commands (`hostwright undo 7`) are meant for this machine.
+    pub(crate) fn named(&self, text: &str) -> String {
+        match &self.root {
+            Some(_) => text.replace("`hostwright ", &format!("`{}", self.command(""))),
+            None => text.to_owned(),
+        }
+    }
+
+    /// Where a path of the machine is for the one who sits here.
+    pub(crate) fn outside(&self, path: &str) -> String {
+        match &self.root {
+            Some(root) => root.join(path.trim_start_matches('/')).display().to_string(),
+            None => path.to_owned(),
+        }
+    }
+
     /// A command of ours for the same machine, as one could paste it.
     pub(crate) fn command(&self, words: &str) -> String {
         match &self.root {

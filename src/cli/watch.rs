@@ -5,7 +5,7 @@
 use super::errors::{Exit, Problem};
 use super::look::{Look, count};
 use crate::host::Cancel;
-use indicatif::MultiProgress;
+use indicatif::{MultiProgress, ProgressDrawTarget};
 use nix::sys::termios::{SetArg, Termios, tcsetattr};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -144,10 +144,12 @@ impl Watch {
                 if !matches!(standing, Standing::Running { .. }) && !self.voice.json {
                     self.voice.say("\n");
                 }
-                self.voice.problem(&last_words(&standing, self.root.as_deref()));
                 if let Some(bars) = &self.voice.bars {
+                    // Nothing may be drawn over the last words.
                     let _ = bars.clear();
+                    bars.set_draw_target(ProgressDrawTarget::hidden());
                 }
+                self.voice.problem(&last_words(&standing, self.root.as_deref()));
                 std::process::exit(Exit::Cancelled.code().into());
             }
         }

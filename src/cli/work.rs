@@ -4,7 +4,7 @@
 
 use super::confirm;
 use super::errors::{Exit, Problem};
-use super::look::{Mark, seconds};
+use super::look::{Look, Mark, seconds};
 use super::machine::Machine;
 use super::preview;
 use super::progress::{looking, showing};
@@ -119,7 +119,7 @@ fn run(
         elsewhere: session.root().is_none(),
     };
     let (report, took) = work(standing, session)?;
-    ended(session, &report, took, plan.needs_reboot)
+    ended(session, &report, took, Some(plan))
 }
 
 /// Takes runs back, one after the other; stops at the first that cannot be taken back to its end.
@@ -138,7 +138,7 @@ pub(crate) fn undo(session: &mut Session, machine: &dyn Machine, runs: &[u32]) -
             showing(&session.voice, &session.watch, session.screen.verbose, standing, |sink| {
                 machine.undo(*run, &cancel, sink)
             })?;
-        let exit = ended(session, &report, took, false)?;
+        let exit = ended(session, &report, took, None)?;
         if exit != Exit::Done {
             return Ok(exit);
         }
@@ -165,8 +165,30 @@ fn document(plan: &Plan, steps: &[StepPreview]) -> Value {
     json!({ "digest": plan.digest(), "plan": plan, "preview": steps })
 }
 
+/// What a person has to do at the next boot.
+fn next_boot(look: Look, plan: &Plan) -> String {
+    let mut text = String::new();
+    if plan.steps.iter().any(|s| matches!(s, Step::EnrollKey(_))) {
+        text.push_str(&look.item(
+            2,
+            Mark::Warning,
+            "Reboot now. A blue screen (MOK Manager) appears once: choose Enroll MOK, Continue, Yes, type the \
+             one-time password, and reboot. If it is missed, nothing breaks: the modules are not loaded, and the \
+             same command asks again.",
+        ));
+    } else if plan.needs_reboot {
+        text.push_str(&look.item(2, Mark::Warning, "Reboot for it to take effect."));
+    }
+    text
+}
+
 /// Says how a run (or its undo) ended.
-fn ended(session: &mut Session, report: &RunReport, took: Duration, reboot: bool) -> Result<Exit, Problem> {
+fn ended(
+    session: &mut Session,
+    report: &RunReport,
+    took: Duration,
+    plan: Option<&Plan>,
+) -> Result<Exit, Problem> {
     let cancelled = session.watch.cancel.is_cancelled();
     let exit = match report.state {
         RunState::Done | RunState::Undone => Exit::Done,
@@ -198,14 +220,14 @@ fn ended(session: &mut Session, report: &RunReport, took: Duration, reboot: bool
         look.mark(mark),
         look.dim(&format!("(run {}, {})", report.run, seconds(took)))
     );
-    text.push_str(&look.wrap(&report.message, "  ", "  "));
-    if report.state == RunState::Done && reboot {
-        text.push_str(&look.item(2, Mark::Warning, "Reboot for it to take effect."));
+    text.push_str(&look.wrap(&session.named(&report.message), "  ", "  "));
+    if let Some(plan) = plan.filter(|_| report.state == RunState::Done) {
+        text.push_str(&next_boot(look, plan));
     }
     let undo = session.command(&format!("undo {}", report.run));
     let mut rows: Vec<(&str, String)> = Vec::new();
-    if let Some(log) = &report.log {
-        rows.push(("Log", log.clone()));
+    if let Some(log) = report.log.as_ref().filter(|_| report.state != RunState::Undone) {
+        rows.push(("Log", session.outside(log)));
     }
     match report.state {
         RunState::Done => rows.push(("Take it back", undo)),

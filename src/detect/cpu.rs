@@ -263,6 +263,23 @@ mod tests {
     }
 
     #[test]
+    fn the_firmwares_switch_is_read_where_the_register_can_be() {
+        use std::os::unix::fs::FileExt;
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("dev/cpu/0")).unwrap();
+        let runner = std::sync::Arc::new(crate::host::fake::FakeRunner::new());
+        let host = crate::host::fake::host(dir.path(), runner, crate::host::HostKind::Machine).unwrap();
+        let found = || enabled(&Look::new(&host), Some(VirtTechnology::AmdV), "AuthenticAMD");
+        assert!(found().why().unwrap().contains("VM_CR"));
+        // Sparse: the register's number is its place in the file.
+        let register = std::fs::File::create(dir.path().join("dev/cpu/0/msr")).unwrap();
+        for (value, on) in [(0x18u64, false), (0x08, true)] {
+            register.write_all_at(&value.to_le_bytes(), 0xc001_0114).unwrap();
+            assert_eq!(found(), Finding::Seen(on));
+        }
+    }
+
+    #[test]
     fn lists_of_processors_are_counted() {
         for (text, count) in [("0-15\n", 16), ("0-3,8", 5), ("7", 1), ("", 0), ("5-3", 0), ("x", 0)] {
             assert_eq!(parse_cpu_list(text), count, "{text}");

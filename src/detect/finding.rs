@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// One thing looked at. In JSON `{"seen": …}` or `{"could_not_look": "why"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Finding_{T}")]
 pub enum Finding<T> {
     /// Looked, and this is there.
     Seen(T),

@@ -163,9 +163,9 @@ pub struct KernelCompiler {
 /// The compiler of this machine that modules of a kernel are built with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BuildCompiler {
-    /// The command, from [`super::Toolchain::compilers`].
+    /// Its command, one of those of the toolchain.
     pub command: String,
-    /// Its full path, links followed.
+    /// Its full path.
     pub path: String,
     /// How well it goes with the kernel.
     pub fit: CompilerFit,

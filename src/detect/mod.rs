@@ -68,7 +68,7 @@ pub const FACTS_VERSION: u32 = 1;
 /// All findings of a machine; plain data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Facts {
-    /// [`FACTS_VERSION`].
+    /// Version of this document: 1.
     pub schema: u32,
     /// The distribution.
     pub os: Finding<Os>,

@@ -110,9 +110,7 @@ fn free_virtualization(facts: &Facts) -> Looked {
         Finding::Seen(false) => {
             Ok((10, "no other hypervisor holds the processor's virtualization".to_owned()))
         }
-        Finding::Seen(true) => {
-            Ok((0, format!("{module} holds it: VMware's monitor and KVM cannot use it at the same time")))
-        }
+        Finding::Seen(true) => Ok((0, format!("{module} holds it: VMware's monitor may find it taken"))),
         Finding::CouldNotLook { why } => Err(why.clone()),
     }
 }

@@ -39,7 +39,7 @@ pub enum KeyOwner {
 pub struct SigningKey {
     /// Whose.
     pub owner: KeyOwner,
-    /// Path of the private key (its content is never read here).
+    /// Path of the private key (of its file no more than a certificate is read).
     pub private_path: String,
     /// Path of the certificate.
     pub certificate_path: String,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What a step has at hand while it is carried out or taken back.
 
+pub use super::change::{After, Applied, Before};
 use super::error::StepError;
 use super::event::{Event, Level};
 use super::folders::RunFolder;
@@ -9,55 +10,11 @@ use super::report::Inputs;
 use super::restore::{self, Verdict};
 use super::voice::Voice;
 use crate::host::failpoint;
-use crate::host::{Cancel, Command, FileState, Host, Output, check_status};
-use serde::{Deserialize, Serialize};
+use crate::host::{Cancel, Command, FileState, Host, Inherited, Lock, Output, check_status};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-
-/// What a step found, so that it can be put back. Written to the journal, synced, before the change.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Before {
-    /// The state of each path that the step may change; the bytes of files are in the run's store.
-    pub files: BTreeMap<String, FileState>,
-    /// Directories that are missing and that the step may create, topmost first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub dirs: Vec<String>,
-    /// Whether the files can be made anew by a tool at any time (module index, initramfs). When such a
-    /// file changed since, undo does not stop: it is made anew at the end ([`Action::settle`]).
-    ///
-    /// [`Action::settle`]: super::steps::Action::settle
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub derived: bool,
-    /// What else the step must know to be taken back (modules that were loaded…).
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub data: Value,
-}
-
-/// How a step left the machine. Recorded by the engine after [`Action::apply`](super::steps::Action::apply).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct After {
-    /// The state of each path of [`Before`], and of those in [`Applied::also`].
-    pub files: BTreeMap<String, FileState>,
-    /// Directories that the step created, topmost first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub dirs: Vec<String>,
-    /// What else the step did ([`Applied::data`]).
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub data: Value,
-}
-
-/// What a step says about its work. The engine records the states of files by itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Applied {
-    /// Whether it found all as it should be and changed nothing.
-    pub unchanged: bool,
-    /// Files that it made beside those of [`Before`] and that were not there before.
-    pub also: Vec<String>,
-    /// What else it did, for undo.
-    pub data: Value,
-}
 
 /// What a step has at hand: the machine, the inputs of the run, its private folder and its voice.
 pub struct Context<'a> {
@@ -65,6 +22,7 @@ pub struct Context<'a> {
     folder: RunFolder,
     inputs: &'a Inputs,
     cancel: Cancel,
+    lock: Option<Inherited>,
     artifacts: BTreeMap<(String, String), String>,
     step: usize,
     taking_back: bool,
@@ -80,6 +38,7 @@ impl<'a> Context<'a> {
         folder: RunFolder,
         inputs: &'a Inputs,
         cancel: &Cancel,
+        lock: &Lock,
         journal: Journal,
         voice: Voice<'a>,
     ) -> Self {
@@ -88,6 +47,7 @@ impl<'a> Context<'a> {
             folder,
             inputs,
             cancel: cancel.clone(),
+            lock: lock.share().ok(),
             artifacts: BTreeMap::new(),
             step: 0,
             taking_back: false,
@@ -242,6 +202,16 @@ impl<'a> Context<'a> {
         Ok(check_status(command, output)?)
     }
 
+    /// The command with the machine's lock, which then stays taken as long as the command or one of its
+    /// children is at work, even when this process dies. For tools that write files by themselves and end;
+    /// never for what starts a service.
+    pub fn locked(&self, command: Command) -> Command {
+        match &self.lock {
+            Some(lock) => command.inherit(lock.clone()),
+            None => command,
+        }
+    }
+
     /// Runs a tool of this machine: as it is on the running machine, inside the tree of a complete
     /// scratch root.
     ///
@@ -338,7 +308,7 @@ impl<'a> Context<'a> {
     }
 
     /// How this step left the files of `before` and those it made beside them.
-    pub(super) fn after(&self, before: &Before, applied: &super::Applied) -> Result<After, StepError> {
+    pub(super) fn after(&self, before: &Before, applied: &Applied) -> Result<After, StepError> {
         let root = self.host.root();
         let mut after = After { data: applied.data.clone(), ..After::default() };
         for path in before.files.keys().chain(&applied.also) {
@@ -367,7 +337,7 @@ impl<'a> Context<'a> {
     /// Puts the files of `before` back: bytes, mode, owner, times and attributes. Looks at all of them
     /// first: where one is neither as it was before nor as this step left it (or was about to), nothing
     /// is touched. Directories that the step created are removed when they are empty. Derived files
-    /// that changed since are left to [`Action::settle`](super::steps::Action::settle).
+    /// that changed since are left to `Action::settle`.
     ///
     /// # Errors
     /// [`StepError::Drift`] for the first path that changed since.

@@ -41,7 +41,7 @@ pub fn execute(
 ) -> Result<RunReport, RunError> {
     admit(plan)?;
     let title = title(plan);
-    let _lock = Lock::take(host.root(), LOCK, &holder(&title, owner))?;
+    let lock = Lock::take(host.root(), LOCK, &holder(&title, owner))?;
     clear_way(host)?;
     space::check(host, plan)?;
     let folder = RunFolder::next(host.root())?;
@@ -49,7 +49,7 @@ pub fn execute(
     let run = folder.run;
     let _span = tracing::info_span!("run", run, flow = plan.flow).entered();
     let voice = Voice::new(sink, host.root(), &folder.events());
-    let mut ctx = Context::new(host, folder, inputs, cancel, journal, voice);
+    let mut ctx = Context::new(host, folder, inputs, cancel, &lock, journal, voice);
     ctx.emit(Event::Started { run, steps: plan.steps.len(), undo: false });
     let _inhibitor = inhibit(&ctx, &title);
 
@@ -305,11 +305,13 @@ pub(super) fn finish(ctx: &mut Context<'_>, state: RunState, message: String) ->
     ctx.emit(Event::Finished { state, message: message.clone() });
     let journal = ctx.journal().borrow();
     let history = journal.history();
+    // What was good before it was taken back says nothing about now.
+    let of_the_run = matches!(state, RunState::Done | RunState::RolledBack | RunState::Failed);
     RunReport {
         run: ctx.run_number(),
         state,
         message,
-        checks: history.checks.clone(),
+        checks: if of_the_run { history.checks.clone() } else { Vec::new() },
         log: history.log.clone(),
     }
 }

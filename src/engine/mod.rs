@@ -2,14 +2,31 @@
 //! Carries out plans: knows steps, not flows.
 //!
 //! ```text
-//!   Plan ── steps ──► execute ──► Journal (intent, done) ──► verify ──► RunReport
-//!                        │              │
-//!                        ▼              ▼
-//!                      Events         undo (reverse order, stops at drift)
+//!   execute                                                       undo, or a run that failed
+//!   ───────                                                       ──────────────────────────
+//!   lock, way clear of interrupted runs, room on the disks        steps with an intent, last first:
+//!   for each step:                                                  as before?        nothing to do
+//!     before ─► old bytes into the store, Intent ─► journal         as it was left?   put back
+//!     apply  ─► each path announced ─► journal, then exchanged      announced, and    put back
+//!     after  ─► Done ─► journal                                       never recorded?
+//!     verify ─► checks                                              anything else?    drift: stop, say so
+//!   check of the whole ─► End                                     settle: index, modules, services ─► End
 //! ```
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | `execute`, `undo`, `take_back` | the order of things, and how runs end |
+//! | [`steps`] | the kinds of changes: [`Step`], one file each |
+//! | `context`, `change` | what a step has at hand; what it found and what it left |
+//! | [`journal`], `store`, `folders` | what is kept of a run, and where |
+//! | `restore`, [`Drift`] | who placed what stands at a path, and the way back |
+//! | [`plan`], [`event`], `report` | the plain data that others see |
+//! | [`source`], [`edit`], [`build`], [`kbuild`], [`modinfo`], [`module_check`] | building modules |
 
 pub mod build;
+mod change;
 mod context;
+pub mod diagnose;
 mod drift;
 pub mod edit;
 mod error;
@@ -46,8 +63,8 @@ pub use folders::LOCK;
 pub use journal::{JournalError, RunState};
 pub use plan::{Permission, Plan, Warning};
 pub use report::{
-    FileChange, Inputs, Owner, Reversal, RunReport, RunSummary, Secret, StepPreview, StepState, StepSummary,
-    UndoPreview, UndoStep,
+    Explain, FileChange, Inputs, Owner, Reversal, RunReport, RunSummary, Secret, StepPreview, StepState,
+    StepSummary, UndoPreview, UndoStep,
 };
 pub use runs::{events, runs};
 pub use steps::Step;

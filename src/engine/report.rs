@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What comes with a run, and what is told about it afterwards.
 
+use super::diagnose::Diagnostic;
 use super::drift::Drift;
 use super::event::Check;
 use super::journal::RunState;
 use super::plan::Permission;
+use crate::host::Host;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A password or the like: never printed, never written to a journal, wiped when dropped.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -40,6 +43,31 @@ impl Drop for Secret {
     }
 }
 
+/// Says in one sentence what a compiler's error may have to do with what a flow knows. Whoever starts a
+/// run gives it: the engine knows no flow.
+#[derive(Clone, Default)]
+pub struct Explain(Option<Arc<ExplainFn>>);
+
+type ExplainFn = dyn Fn(&Host, &Diagnostic) -> Option<String> + Send + Sync;
+
+impl Explain {
+    /// Explains by this function.
+    pub fn by(explain: impl Fn(&Host, &Diagnostic) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(explain)))
+    }
+
+    /// What it says of an error.
+    pub fn of(&self, host: &Host, error: &Diagnostic) -> Option<String> {
+        self.0.as_ref().and_then(|explain| explain(host, error))
+    }
+}
+
+impl std::fmt::Debug for Explain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Explain(…)" } else { "Explain(nothing)" })
+    }
+}
+
 /// What comes with a run but never stands in a plan or a journal.
 #[derive(Debug, Clone, Default)]
 pub struct Inputs {
@@ -47,6 +75,8 @@ pub struct Inputs {
     pub sealed: BTreeMap<String, Vec<u8>>,
     /// The one-time password for enrolling a Machine Owner Key.
     pub mok_password: Option<Secret>,
+    /// Explains compiler errors.
+    pub explain: Explain,
 }
 
 /// Who asked for a run.

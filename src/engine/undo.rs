@@ -30,7 +30,7 @@ pub fn undo(
 ) -> Result<RunReport, RunError> {
     let root = host.root();
     let (folder, history) = find(host, run)?;
-    let _lock = Lock::take(root, LOCK, &holder(&format!("undo of {}", history.begin.title), owner))?;
+    let lock = Lock::take(root, LOCK, &holder(&format!("undo of {}", history.begin.title), owner))?;
     // Read again, now that nobody else writes it.
     let (_, history) = find(host, run)?;
     if let Some(refusal) = refuse(host, &history)? {
@@ -46,7 +46,7 @@ pub fn undo(
 
     let inputs = Inputs::default();
     let voice = Voice::new(sink, root, &folder.events());
-    let mut ctx = Context::new(host, folder, &inputs, cancel, journal, voice);
+    let mut ctx = Context::new(host, folder, &inputs, cancel, &lock, journal, voice);
     ctx.take_back(cancel.clone());
     let _inhibitor = inhibit(&ctx, &history.begin.title);
     let outcome = take_back::all(&mut ctx, &plan);

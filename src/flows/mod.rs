@@ -7,9 +7,9 @@
 
 pub mod vmware;
 
-use crate::engine::Inputs;
 use crate::engine::event::{Check, Sink};
 use crate::engine::plan::{Plan, Refusal};
+use crate::engine::{Explain, Inputs};
 use crate::host::{Cancel, Host};
 
 /// Why there is no plan.
@@ -48,6 +48,11 @@ pub fn plan(
         vmware::FLOW => vmware::plan_here(host, choices, inputs, cancel, sink),
         other => Err(PlanError::UnknownFlow(other.to_owned())),
     }
+}
+
+/// What the flows know about compiler errors, for [`Inputs::explain`].
+pub fn explain() -> Explain {
+    Explain::by(vmware::explain)
 }
 
 /// Looks whether what `plan` promised is so. Each check says what it looked at.

@@ -113,7 +113,7 @@ pub fn names<T>(files: &HashMap<String, T>) -> Result<(), Error> {
 /// [`Error::BadArgument`] when one is not sealed, too large, or not what its name says.
 pub fn inputs<F: AsFd>(files: &HashMap<String, F>) -> Result<Inputs, Error> {
     names(files)?;
-    let mut inputs = Inputs::default();
+    let mut inputs = Inputs { explain: crate::flows::explain(), ..Inputs::default() };
     let mut left = MAX_SOURCES;
     let read = |name: &str, fd: &F, limit| {
         read_sealed(fd, limit).map_err(|e| {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! One run at a time changes a machine: an exclusive `flock(2)` that the kernel drops with its holder.
 
-use super::{HostError, Root};
+use super::{HostError, Inherited, Root};
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -28,7 +28,7 @@ pub enum LockError {
 /// The exclusive right to change one machine; given back when dropped.
 #[derive(Debug)]
 pub struct Lock {
-    _file: Flock<File>,
+    file: Flock<File>,
 }
 
 impl Lock {
@@ -46,7 +46,7 @@ impl Lock {
                 file.set_len(0)?;
                 file.rewind()?;
                 file.write_all(holder.as_bytes())?;
-                Ok(Self { _file: file })
+                Ok(Self { file })
             }
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
                 let holder =
@@ -55,6 +55,18 @@ impl Lock {
             }
             Err((_, errno)) => Err(LockError::Io(errno.into())),
         }
+    }
+
+    /// The lock for a command to inherit. When this process dies without a word, the lock stays taken as
+    /// long as that command, or a process that it started, is still at work. (A lock that is dropped is
+    /// given back at once, whoever has inherited it.) Never for a command that starts a service, which
+    /// would hold it for ever.
+    ///
+    /// # Errors
+    /// When the process has no more file descriptors.
+    pub fn share(&self) -> std::io::Result<Inherited> {
+        // The same open file description, to which flock(2) belongs.
+        Ok(Inherited::new(self.file.try_clone()?.into()))
     }
 }
 

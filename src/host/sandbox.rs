@@ -307,6 +307,7 @@ pub(super) fn inside_root(root: &Path, command: &Command) -> Command {
     wrapped.env.clone_from(&command.env);
     wrapped.timeout = command.timeout;
     wrapped.stdin.clone_from(&command.stdin);
+    wrapped.inherit.clone_from(&command.inherit);
     wrapped
 }
 

@@ -206,6 +206,7 @@ if [[ $polkit == yes ]]; then
   done
   [[ -n $polkitd ]] || fail "polkitd is missing; run \`make deps\`"
   "$polkitd" --no-debug >"$state/polkitd.log" 2>&1 &
+  disown # a test that ends it needs no word of the shell about it
   for ((i = 0; i < 100; i++)); do
     ! owned org.freedesktop.PolicyKit1 || break
     sleep 0.05

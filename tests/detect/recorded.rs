@@ -13,9 +13,11 @@
 //! == siglist PATH NAME…     an EFI variable with a signature list of these certificates
 //! == module PATH [signed]   a kernel module with these lines as .modinfo, compressed by its suffix
 //! == headers PATH RELEASE   all that makes headers usable; the lines go into auto.conf
+//! == unified PATH RELEASE   a unified kernel image of this kernel; the lines are its .osrel
 //! == without PATH…          removes a file that came with `headers`
 //! == answer COMMAND         what this command prints, when the machine's runner is asked
 //! ```
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers fail the test")]
 
 use hostwright::host::fake::{FakeRunner, host};
 use hostwright::host::{Host, HostKind, Output};
@@ -109,6 +111,7 @@ fn place(dir: &Path, word: &str, rest: &str, body: &str) {
         "copy" => write(dir, path, &key(words.next().unwrap()), 0o644),
         "siglist" => write(dir, path, &signature_list(words), 0o644),
         "module" => write(dir, path, &module(path, body, rest.ends_with(" signed")), 0o644),
+        "unified" => write(dir, path, &unified(words.next().unwrap(), body), 0o755),
         "headers" => headers(dir, path, words.next().unwrap(), body),
         "without" => rest.split_whitespace().for_each(|p| fs::remove_file(inside(dir, p)).unwrap()),
         _ => panic!("unknown entry: {word} {rest}"),
@@ -166,11 +169,12 @@ fn headers(dir: &Path, path: &str, release: &str, config: &str) {
 
 /// A kernel module: an ELF file with nothing but `.modinfo`, signed or not, compressed by its suffix.
 fn module(path: &str, modinfo: &str, signed: bool) -> Vec<u8> {
-    let mut bytes = elf(modinfo.lines().fold(Vec::new(), |mut all, line| {
+    let section = modinfo.lines().fold(Vec::new(), |mut all, line| {
         all.extend(line.as_bytes());
         all.push(0);
         all
-    }));
+    });
+    let mut bytes = elf(&section);
     if signed {
         let message = key("signature.p7s");
         bytes.extend(&message);
@@ -194,7 +198,35 @@ fn module(path: &str, modinfo: &str, signed: bool) -> Vec<u8> {
     }
 }
 
-fn elf(modinfo: Vec<u8>) -> Vec<u8> {
+/// A unified kernel image: a PE file with nothing but `.uname` and `.osrel`.
+fn unified(release: &str, os_release: &str) -> Vec<u8> {
+    let sections = [(b".uname\0\0", release), (b".osrel\0\0", os_release)];
+    let mut out = b"MZ".to_vec();
+    out.resize(60, 0);
+    out.extend(64u32.to_le_bytes());
+    out.extend(b"PE\0\0");
+    out.extend([0x8664u16, 2].into_iter().flat_map(u16::to_le_bytes));
+    out.extend([0; 12]);
+    out.extend([240u16, 0x22].into_iter().flat_map(u16::to_le_bytes));
+    // The optional header of a 64-bit image: sixteen empty data directories.
+    let optional = out.len();
+    out.extend(0x20bu16.to_le_bytes());
+    out.resize(optional + 108, 0);
+    out.extend(16u32.to_le_bytes());
+    out.resize(optional + 240, 0);
+    let mut at = out.len() + 40 * sections.len();
+    for (name, content) in sections {
+        let size = u32::try_from(content.len()).unwrap();
+        out.extend(name);
+        out.extend([size, 0x1000, size, u32::try_from(at).unwrap()].into_iter().flat_map(u32::to_le_bytes));
+        out.extend([0; 16]);
+        at += content.len();
+    }
+    sections.iter().for_each(|(_, content)| out.extend(content.as_bytes()));
+    out
+}
+
+fn elf(modinfo: &[u8]) -> Vec<u8> {
     let names = b"\0.modinfo\0.shstrtab\0";
     let (at_modinfo, at_names) = (64, 64 + modinfo.len());
     let at_sections = at_names + names.len();
@@ -204,7 +236,7 @@ fn elf(modinfo: Vec<u8>) -> Vec<u8> {
     out.extend([0, 0, at_sections as u64].into_iter().flat_map(u64::to_le_bytes));
     out.extend(0u32.to_le_bytes());
     out.extend([64u16, 0, 0, 64, 3, 2].into_iter().flat_map(u16::to_le_bytes));
-    out.extend(&modinfo);
+    out.extend(modinfo);
     out.extend(names);
     let mut section = |name: u32, kind: u32, offset: usize, size: usize| {
         out.extend([name, kind].into_iter().flat_map(u32::to_le_bytes));

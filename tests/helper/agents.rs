@@ -8,7 +8,6 @@ use nix::pty::openpty;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -37,7 +36,7 @@ impl Terminal {
     /// Starts `command` (a user's) on a terminal of its own. Its standard output is a pipe.
     fn start(command: &Command) -> Self {
         let pty = openpty(None, None).unwrap();
-        let slave = || Stdio::from(OwnedFd::from(pty.slave.try_clone().unwrap()));
+        let slave = || Stdio::from(pty.slave.try_clone().unwrap());
         let mut on_terminal = Command::new("setsid");
         on_terminal.arg("--ctty").arg(command.get_program()).args(command.get_args());
         on_terminal.env_clear().env("PATH", "/usr/bin:/bin");

@@ -116,7 +116,7 @@ pub fn call(op: &str, call: &Value) -> Result<Value, Error> {
                 let bus = Connection::system().unwrap();
                 let messages = MessageIterator::for_match_rule(rule, &bus, None)?;
                 std::thread::spawn(move || {
-                    messages.flatten().for_each(|_| sender.send(what).unwrap_or_default())
+                    messages.flatten().for_each(|_| sender.send(what).unwrap_or_default());
                 });
             }
             *LISTENER.lock().unwrap() = Some(receiver);

@@ -9,6 +9,13 @@
 //! ```
 //!
 //! Needs root (namespaces, users, a system bus). Without it nothing is run, and that is said.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers fail the test")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "clients and agents of the tests answer on their standard output"
+)]
+#![allow(clippy::needless_pass_by_value, reason = "messages are handed over")]
 
 mod agents;
 mod call;

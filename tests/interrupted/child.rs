@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The process that dies.
 
-use crate::scene::{Tree, no_check, owner, plan, put, remove, run, same, tree, undone, write};
+use crate::scene::{Tree, no_check, owner, plan, put, remove, run, same, take_back, tree, undone, write};
 use hostwright::engine::steps::{Depmod, WriteFile};
-use hostwright::engine::{Event, Inputs, RunState, Step, execute, runs, undo};
+use hostwright::engine::{Event, Inputs, RunError, RunState, Step, execute, runs, undo};
 use hostwright::host::{
     Cancel, Command, CommandError, Host, HostKind, Line, Output, RealRunner, Root, Runner, SystemClock,
     failpoint,
@@ -25,13 +25,15 @@ pub enum Task {
     Fail,
     /// The run with a depmod that dies with its caller in the middle of its work.
     HalfDepmod,
+    /// The run with a depmod that has a child which is still at work when its caller is dead.
+    Orphan,
     /// The undo of run 1.
     Undo,
 }
 
 impl Task {
     fn of(word: &str) -> Self {
-        [Self::Execute, Self::Fail, Self::HalfDepmod, Self::Undo]
+        [Self::Execute, Self::Fail, Self::HalfDepmod, Self::Orphan, Self::Undo]
             .into_iter()
             .find(|t| format!("{t:?}") == word)
             .unwrap()
@@ -99,6 +101,25 @@ impl Runner for HalfDepmod {
     }
 }
 
+/// A depmod whose child says that it is there and then takes its time.
+struct Orphan(PathBuf);
+
+impl Runner for Orphan {
+    fn run_lines(
+        &self,
+        command: &Command,
+        cancel: &Cancel,
+        on_line: &mut dyn FnMut(&Line),
+    ) -> Result<Output, CommandError> {
+        assert_eq!(command.program, "depmod");
+        let script = "(echo $$ > \"$1\"; exec sleep 3) & wait";
+        let at_work = self.0.join("var/lib/hostwright/at-work").display().to_string();
+        let mut slow = Command::new("sh").args(["-c", script, "sh", &at_work]);
+        slow.inherit.clone_from(&command.inherit);
+        RealRunner.run_lines(&slow, cancel, on_line)
+    }
+}
+
 fn work(dir: &Path, task: Task) {
     let host = Host::scratch(dir).unwrap();
     let begin = |host: &Host, steps| {
@@ -111,6 +132,12 @@ fn work(dir: &Path, task: Task) {
         Task::HalfDepmod => {
             let runner = Arc::new(HalfDepmod(dir.to_owned()));
             let root = Root::open(dir).unwrap();
+            let host = Host::from_parts(root, runner, Arc::new(SystemClock), HostKind::PartialRoot);
+            begin(&host, steps());
+        }
+        Task::Orphan => {
+            let root = Root::open(dir).unwrap();
+            let runner = Arc::new(Orphan(dir.to_owned()));
             let host = Host::from_parts(root, runner, Arc::new(SystemClock), HostKind::PartialRoot);
             begin(&host, steps());
         }
@@ -173,6 +200,21 @@ pub fn died(status: ExitStatus) -> bool {
     }
 }
 
+/// Takes a run back; a tool that dies with its caller may hold the lock for a moment longer.
+#[track_caller]
+fn undone_once_free(host: &Host, run: u32) {
+    let began = std::time::Instant::now();
+    loop {
+        match take_back(host, run) {
+            Err(RunError::Lock(e)) if began.elapsed().as_secs() < 10 => {
+                drop(e);
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            other => return assert_eq!(other.unwrap().state, RunState::Undone),
+        }
+    }
+}
+
 /// After a death: nothing else is begun before the run is taken back, and then the tree is as it was.
 #[track_caller]
 pub fn recovers(host: &Host, before: &Tree, place: &str) {
@@ -187,7 +229,7 @@ pub fn recovers(host: &Host, before: &Tree, place: &str) {
                 let refused = run(host, vec![write("/etc/other", "x")]).0.unwrap_err().to_string();
                 assert!(refused.contains("take it back with `hostwright undo 1`"), "{place}: {refused}");
             }
-            undone(host, last.run);
+            undone_once_free(host, last.run);
         }
         // It died after its last record.
         Some(last) => match last.state {

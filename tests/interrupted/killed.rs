@@ -227,6 +227,28 @@ fn killed_at_any_moment() {
 }
 
 #[test]
+fn nothing_is_taken_back_while_a_tool_of_the_dead_run_is_still_at_work() {
+    let machine = machine();
+    let at_work = machine.dir.path().join("var/lib/hostwright/at-work");
+    let mut child = start(machine.dir.path(), Task::Orphan, None);
+    let began = Instant::now();
+    while !std::fs::read_to_string(&at_work).is_ok_and(|pid| pid.ends_with('\n')) {
+        assert!(began.elapsed() < Duration::from_secs(30), "the tool never began");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    assert!(died(child.wait().unwrap()));
+    assert_eq!(runs(&machine.host).unwrap()[0].state, RunState::Interrupted);
+    let said = take_back(&machine.host, 1).unwrap_err().to_string();
+    assert!(said.contains("another run is changing this machine"), "{said}");
+    while matches!(crate::scene::run(&machine.host, steps()).0, Err(RunError::Lock(_))) {
+        assert!(began.elapsed() < Duration::from_secs(30), "the tool never ends");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    recovers(&machine.host, &machine.before, "once the tool has ended");
+}
+
+#[test]
 fn what_was_edited_after_a_crash_is_left_alone() {
     let machine = machine();
     let status = start(machine.dir.path(), Task::Execute, Some(("written", 1))).wait().unwrap();

@@ -68,9 +68,9 @@ mount -t tmpfs -o mode=755 tmpfs /run
 logs=$project/target/kernels
 mkdir -p "$logs"
 
-# The state of what a view changed, but for Hostwright's own history.
+# The state of a tree, but for Hostwright's own history and what a reboot empties.
 changed() {
-  (cd "$1" && find . \( -path ./var/lib/hostwright -o -path ./var/cache/hostwright -o -path ./var/log \) -prune -o \
+  (cd "$1" && find . \( -path ./var/lib/hostwright -o -path ./var/cache/hostwright -o -path ./var/log -o -path ./run/hostwright \) -prune -o \
     ! -type d -printf '%p %m %U:%G %s %T@ %l\n' | sort)
 }
 
@@ -110,7 +110,8 @@ cell() {
     changed "$view" >/run/view/after
     changed "$root" >/run/view/before
     diff /run/view/before /run/view/after >>"$log" || word=TREE-DIFFERS
-    (cd /run/view/u && find . -type f ! -path './var/lib/hostwright/*' ! -path './var/cache/hostwright/*' -print0) |
+    (cd /run/view/u && find . -type f ! -path './var/lib/hostwright/*' ! -path './var/cache/hostwright/*' \
+      ! -path './run/*' -print0) |
       while IFS= read -r -d '' file; do cmp "$root/$file" "/run/view/u/$file" || exit 1; done >>"$log" 2>&1 ||
       word=TREE-DIFFERS
   fi

@@ -14,8 +14,9 @@ fn told(name: &str, width: usize) -> String {
 
 #[test]
 fn recorded_hosts_are_told_as_they_are() {
-    for name in names() {
-        insta::assert_snapshot!(name.as_str(), told(&name, 92));
+    // Together they show every kind of line; what is found on all of them stands in detect's own tests.
+    for name in ["ubuntu-24.04-secure-boot", "fedora-40", "cachyos-clang", "proxmox-8", "silverblue-40"] {
+        insta::assert_snapshot!(name, told(name, 92));
     }
 }
 

@@ -296,6 +296,8 @@ fn run_notes(runs: &[RunSummary], command: &dyn Fn(&str) -> String) -> Vec<Row> 
         );
     }
     match runs.iter().find(|r| r.flow == FLOW) {
+        // Told above.
+        Some(run) if run.state == RunState::Interrupted => {}
         None => notes.push(Row::new(Mark::Neutral, "Last run", "none yet")),
         Some(run) => {
             let (mark, word) = crate::cli::runs::state(run.state);

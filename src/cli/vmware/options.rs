@@ -2,6 +2,7 @@
 //! The options that make [`Choices`], and how they lie over a profile.
 
 use crate::cli::errors::Problem;
+use crate::cli::look::Mark;
 use crate::cli::profile;
 use crate::cli::session::Session;
 use crate::cli::source;
@@ -130,7 +131,7 @@ impl Options {
     pub(crate) fn request(&self, session: &Session) -> Result<Request, Problem> {
         let base = match &self.profile {
             Some(which) => profile::vmware_choices(which)?,
-            None => match profile::in_use()? {
+            None => match in_use(session)? {
                 Some((name, choices)) => {
                     if !session.json() {
                         session.voice.say(&format!("With the profile {name}, which is in use.\n"));
@@ -212,6 +213,24 @@ impl Options {
             None => {}
         }
         Ok(base)
+    }
+}
+
+/// The profile that is in use. A configuration folder of somebody else (as with `sudo -u`) holds none of ours.
+fn in_use(session: &Session) -> Result<Option<(String, Choices)>, Problem> {
+    match profile::in_use() {
+        Err(problem) if problem.code == "denied" => {
+            if !session.json() {
+                let look = session.voice.look;
+                session.voice.say(&look.item(
+                    0,
+                    Mark::Unknown,
+                    &format!("{}: {}", problem.title, problem.reason),
+                ));
+            }
+            Ok(None)
+        }
+        other => other,
     }
 }
 

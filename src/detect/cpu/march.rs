@@ -20,11 +20,33 @@ struct Named {
 const INTEL: &str = "GenuineIntel";
 const AMD: &str = "AuthenticAMD";
 
-const SKYLAKE: &[&str] =
-    &["adx", "rdseed", "aes", "pclmulqdq", "fsgsbase", "rdrand", "clflushopt", "xsavec", "xsaves"];
-const SKYLAKE_AVX512: &[&str] =
-    &["adx", "rdseed", "aes", "pclmulqdq", "fsgsbase", "rdrand", "clflushopt", "clwb", "xsavec", "xsaves"];
+const SKYLAKE: &[&str] = &[
+    "3dnowprefetch",
+    "adx",
+    "rdseed",
+    "aes",
+    "pclmulqdq",
+    "fsgsbase",
+    "rdrand",
+    "clflushopt",
+    "xsavec",
+    "xsaves",
+];
+const SKYLAKE_AVX512: &[&str] = &[
+    "3dnowprefetch",
+    "adx",
+    "rdseed",
+    "aes",
+    "pclmulqdq",
+    "fsgsbase",
+    "rdrand",
+    "clflushopt",
+    "clwb",
+    "xsavec",
+    "xsaves",
+];
 const ICELAKE: &[&str] = &[
+    "3dnowprefetch",
     "adx",
     "rdseed",
     "aes",
@@ -39,6 +61,7 @@ const ICELAKE: &[&str] = &[
     "xsaves",
 ];
 const ALDERLAKE: &[&str] = &[
+    "3dnowprefetch",
     "adx",
     "rdseed",
     "aes",
@@ -57,6 +80,7 @@ const ALDERLAKE: &[&str] = &[
     "xsaves",
 ];
 const SAPPHIRE: &[&str] = &[
+    "3dnowprefetch",
     "adx",
     "rdseed",
     "clwb",
@@ -72,6 +96,7 @@ const SAPPHIRE: &[&str] = &[
     "avx512_bf16",
 ];
 const ZEN1: &[&str] = &[
+    "3dnowprefetch",
     "adx",
     "rdseed",
     "aes",
@@ -85,6 +110,7 @@ const ZEN1: &[&str] = &[
     "xsaves",
 ];
 const ZEN2: &[&str] = &[
+    "3dnowprefetch",
     "adx",
     "rdseed",
     "aes",
@@ -100,6 +126,7 @@ const ZEN2: &[&str] = &[
     "xsaves",
 ];
 const ZEN3: &[&str] = &[
+    "3dnowprefetch",
     "adx",
     "rdseed",
     "aes",
@@ -117,6 +144,7 @@ const ZEN3: &[&str] = &[
     "xsaves",
 ];
 const ZEN4: &[&str] = &[
+    "3dnowprefetch",
     "adx",
     "rdseed",
     "aes",
@@ -136,6 +164,7 @@ const ZEN4: &[&str] = &[
     "xsaves",
 ];
 const ZEN5: &[&str] = &[
+    "3dnowprefetch",
     "adx",
     "rdseed",
     "aes",
@@ -159,190 +188,43 @@ const ZEN5: &[&str] = &[
     "xsaves",
 ];
 
+const fn row(
+    name: &'static str,
+    vendor: &'static str,
+    family: u32,
+    models: &'static [(u32, u32)],
+    needs: &'static [&'static str],
+    level: u8,
+    gcc: u32,
+) -> Named {
+    Named { name, vendor, family, models, needs, level, gcc }
+}
+
+#[rustfmt::skip]
 const NAMED: &[Named] = &[
-    Named {
-        name: "nehalem",
-        vendor: INTEL,
-        family: 6,
-        models: &[(26, 26), (30, 31), (46, 46)],
-        needs: &[],
-        level: 2,
-        gcc: 5,
-    },
-    Named {
-        name: "westmere",
-        vendor: INTEL,
-        family: 6,
-        models: &[(37, 37), (44, 44), (47, 47)],
-        needs: &["aes", "pclmulqdq"],
-        level: 2,
-        gcc: 5,
-    },
-    Named {
-        name: "sandybridge",
-        vendor: INTEL,
-        family: 6,
-        models: &[(42, 42), (45, 45)],
-        needs: &["avx", "aes", "pclmulqdq", "xsaveopt"],
-        level: 2,
-        gcc: 5,
-    },
-    Named {
-        name: "ivybridge",
-        vendor: INTEL,
-        family: 6,
-        models: &[(58, 58), (62, 62)],
-        needs: &["avx", "aes", "f16c", "rdrand", "fsgsbase"],
-        level: 2,
-        gcc: 5,
-    },
-    Named {
-        name: "haswell",
-        vendor: INTEL,
-        family: 6,
-        models: &[(60, 60), (63, 63), (69, 70)],
-        needs: &["aes", "rdrand", "fsgsbase"],
-        level: 3,
-        gcc: 5,
-    },
-    Named {
-        name: "broadwell",
-        vendor: INTEL,
-        family: 6,
-        models: &[(61, 61), (71, 71), (79, 79), (86, 86)],
-        needs: &["aes", "rdrand", "fsgsbase", "adx", "rdseed"],
-        level: 3,
-        gcc: 5,
-    },
-    Named {
-        name: "skylake",
-        vendor: INTEL,
-        family: 6,
-        models: &[(78, 78), (94, 94), (142, 142), (158, 158), (165, 166)],
-        needs: SKYLAKE,
-        level: 3,
-        gcc: 6,
-    },
-    Named {
-        name: "cooperlake",
-        vendor: INTEL,
-        family: 6,
-        models: &[(85, 85)],
-        needs: &["adx", "rdseed", "clwb", "avx512_vnni", "avx512_bf16"],
-        level: 4,
-        gcc: 10,
-    },
-    Named {
-        name: "cascadelake",
-        vendor: INTEL,
-        family: 6,
-        models: &[(85, 85)],
-        needs: &["adx", "rdseed", "clwb", "avx512_vnni"],
-        level: 4,
-        gcc: 9,
-    },
-    Named {
-        name: "skylake-avx512",
-        vendor: INTEL,
-        family: 6,
-        models: &[(85, 85)],
-        needs: SKYLAKE_AVX512,
-        level: 4,
-        gcc: 6,
-    },
-    Named {
-        name: "icelake-client",
-        vendor: INTEL,
-        family: 6,
-        models: &[(125, 126)],
-        needs: ICELAKE,
-        level: 4,
-        gcc: 8,
-    },
-    Named {
-        name: "icelake-server",
-        vendor: INTEL,
-        family: 6,
-        models: &[(106, 106), (108, 108)],
-        needs: ICELAKE,
-        level: 4,
-        gcc: 8,
-    },
-    Named {
-        name: "tigerlake",
-        vendor: INTEL,
-        family: 6,
-        models: &[(140, 141)],
-        needs: ICELAKE,
-        level: 4,
-        gcc: 10,
-    },
-    Named {
-        name: "rocketlake",
-        vendor: INTEL,
-        family: 6,
-        models: &[(167, 167)],
-        needs: ICELAKE,
-        level: 4,
-        gcc: 11,
-    },
-    Named {
-        name: "alderlake",
-        vendor: INTEL,
-        family: 6,
-        models: &[(151, 151), (154, 154), (183, 183), (186, 186), (191, 191)],
-        needs: ALDERLAKE,
-        level: 3,
-        gcc: 11,
-    },
-    Named {
-        name: "meteorlake",
-        vendor: INTEL,
-        family: 6,
-        models: &[(170, 170), (172, 172)],
-        needs: ALDERLAKE,
-        level: 3,
-        gcc: 13,
-    },
-    Named {
-        name: "arrowlake",
-        vendor: INTEL,
-        family: 6,
-        models: &[(181, 181), (197, 197)],
-        needs: ALDERLAKE,
-        level: 3,
-        gcc: 14,
-    },
-    Named {
-        name: "sapphirerapids",
-        vendor: INTEL,
-        family: 6,
-        models: &[(143, 143), (207, 207)],
-        needs: SAPPHIRE,
-        level: 4,
-        gcc: 11,
-    },
-    Named { name: "znver1", vendor: AMD, family: 23, models: &[(0, 47)], needs: ZEN1, level: 3, gcc: 6 },
-    Named { name: "znver2", vendor: AMD, family: 23, models: &[(48, 255)], needs: ZEN2, level: 3, gcc: 9 },
-    Named {
-        name: "znver3",
-        vendor: AMD,
-        family: 25,
-        models: &[(0, 15), (32, 95)],
-        needs: ZEN3,
-        level: 3,
-        gcc: 11,
-    },
-    Named {
-        name: "znver4",
-        vendor: AMD,
-        family: 25,
-        models: &[(16, 31), (96, 175)],
-        needs: ZEN4,
-        level: 4,
-        gcc: 13,
-    },
-    Named { name: "znver5", vendor: AMD, family: 26, models: &[(0, 127)], needs: ZEN5, level: 4, gcc: 14 },
+    row("nehalem", INTEL, 6, &[(26, 26), (30, 31), (46, 46)], &[], 2, 5),
+    row("westmere", INTEL, 6, &[(37, 37), (44, 44), (47, 47)], &["aes", "pclmulqdq"], 2, 5),
+    row("sandybridge", INTEL, 6, &[(42, 42), (45, 45)], &["avx", "aes", "pclmulqdq", "xsaveopt"], 2, 5),
+    row("ivybridge", INTEL, 6, &[(58, 58), (62, 62)], &["avx", "aes", "f16c", "rdrand", "fsgsbase"], 2, 5),
+    row("haswell", INTEL, 6, &[(60, 60), (63, 63), (69, 70)], &["aes", "rdrand", "fsgsbase"], 3, 5),
+    row("broadwell", INTEL, 6, &[(61, 61), (71, 71), (79, 79), (86, 86)], &["aes", "rdrand", "fsgsbase", "3dnowprefetch", "adx", "rdseed"], 3, 5),
+    row("skylake", INTEL, 6, &[(78, 78), (94, 94), (142, 142), (158, 158), (165, 166)], SKYLAKE, 3, 6),
+    row("cooperlake", INTEL, 6, &[(85, 85)], &["3dnowprefetch", "adx", "rdseed", "clwb", "avx512_vnni", "avx512_bf16"], 4, 10),
+    row("cascadelake", INTEL, 6, &[(85, 85)], &["3dnowprefetch", "adx", "rdseed", "clwb", "avx512_vnni"], 4, 9),
+    row("skylake-avx512", INTEL, 6, &[(85, 85)], SKYLAKE_AVX512, 4, 6),
+    row("icelake-client", INTEL, 6, &[(125, 126)], ICELAKE, 4, 8),
+    row("icelake-server", INTEL, 6, &[(106, 106), (108, 108)], ICELAKE, 4, 8),
+    row("tigerlake", INTEL, 6, &[(140, 141)], ICELAKE, 4, 10),
+    row("rocketlake", INTEL, 6, &[(167, 167)], ICELAKE, 4, 11),
+    row("alderlake", INTEL, 6, &[(151, 151), (154, 154), (183, 183), (186, 186), (191, 191)], ALDERLAKE, 3, 11),
+    row("meteorlake", INTEL, 6, &[(170, 170), (172, 172)], ALDERLAKE, 3, 13),
+    row("arrowlake", INTEL, 6, &[(181, 181), (197, 197)], ALDERLAKE, 3, 14),
+    row("sapphirerapids", INTEL, 6, &[(143, 143), (207, 207)], SAPPHIRE, 4, 11),
+    row("znver1", AMD, 23, &[(0, 47)], ZEN1, 3, 6),
+    row("znver2", AMD, 23, &[(48, 255)], ZEN2, 3, 9),
+    row("znver3", AMD, 25, &[(0, 15), (32, 95)], ZEN3, 3, 11),
+    row("znver4", AMD, 25, &[(16, 31), (96, 175)], ZEN4, 4, 13),
+    row("znver5", AMD, 26, &[(0, 127)], ZEN5, 4, 14),
 ];
 
 /// Flags of `/proc/cpuinfo` for each level of the x86-64 psABI ("abm" stands for LZCNT).

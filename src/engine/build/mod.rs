@@ -12,12 +12,14 @@ mod cache;
 mod jobs;
 mod log;
 mod run;
+mod said;
 
 pub(super) use bundle::write as write_bundle;
 pub use cache::{CACHE, clean as clean_cache};
 pub(super) use cache::{Cache, key};
 pub(super) use log::{BuildLog, LOGS};
 pub(super) use run::{BuildError, Built, Progressed, build, gate};
+pub(super) use said::Said;
 
 #[cfg(test)]
 pub(super) mod testkit;

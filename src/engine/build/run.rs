@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 const OUTPUT_LIMIT: u64 = 64 << 20;
 
 /// The most that a build may write, in bytes and in files; real ones stay below a tenth of it.
-const WRITE_LIMIT: (u64, u64) = (2 << 30, 100_000);
+const WRITE_LIMIT: (u64, u64) = (1 << 30, 50_000);
 
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -40,10 +40,10 @@ pub(in crate::engine) enum BuildError {
     #[error("the job budget could not be shared out: {0}; try again")]
     Jobs(#[from] std::io::Error),
     /// `make` did not do its work.
-    #[error("{module} could not be compiled: {source}")]
+    #[error("a module could not be compiled: {source}")]
     Make {
-        /// Which module.
-        module: String,
+        /// Index of the module.
+        module: usize,
         /// How make ended.
         source: CommandError,
     },
@@ -86,6 +86,8 @@ pub(in crate::engine) enum Progressed<'a> {
         /// The line.
         line: &'a Line,
     },
+    /// Something that does not stop the build.
+    Warning(String),
     /// Object files done, of how many in all modules.
     Objects {
         /// Done.
@@ -129,9 +131,19 @@ pub(in crate::engine) fn build(
     work.hand_over()?;
     let sandbox = Sandbox::new(host, work.path(), user)?.with_kernel(host, &step.build_dir)?;
     make_all(host, step, trees, &work, &sandbox, cancel, tell)?;
-    let mut outputs = Vec::new();
-    for module in &step.modules {
-        outputs.push((module.module.clone(), work.take(&kbuild::output(&module.module), OUTPUT_LIMIT)?));
+    let take = || -> Result<Vec<(String, Vec<u8>)>, TakeError> {
+        let names = step.modules.iter().map(|m| &m.module);
+        names.map(|m| Ok((m.clone(), work.take(&kbuild::output(m), OUTPUT_LIMIT)?))).collect()
+    };
+    // Looked at first, so that no program is let loose on a pipe or a link.
+    let mut outputs = take()?;
+    let command = kbuild::strip(step);
+    let stripped = host.runner().run_lines(&sandbox.wrap(&command), cancel, &mut |_| {});
+    match stripped.and_then(|o| crate::host::check_status(&command, o)) {
+        Ok(_) => outputs = take()?,
+        Err(_) if cancel.is_cancelled() => return Err(BuildError::Cancelled),
+        // They are as good with it, only larger.
+        Err(e) => tell(Progressed::Warning(format!("the debugging information stays in the modules: {e}"))),
     }
     gate(host, step, outputs)
 }
@@ -192,7 +204,6 @@ fn make_all(
                             }
                         }
                         Err(source) => {
-                            let module = step.modules[module].module.clone();
                             watch.failed.get_or_insert(BuildError::Make { module, source });
                             stop.cancel();
                         }
@@ -204,7 +215,7 @@ fn make_all(
             if cancel.is_cancelled() {
                 stop.cancel();
             }
-            if watch.writes_too_much() {
+            if watch.writes_too_much(WRITE_LIMIT, LOOK) {
                 stop.cancel();
             }
         }
@@ -265,13 +276,14 @@ impl<'a> Watch<'a> {
         Some((done, self.objects.iter().map(kbuild::Progress::total).sum()))
     }
 
-    fn writes_too_much(&mut self) -> bool {
-        if self.looked.elapsed() < LOOK {
+    /// Looks from time to time whether more was written than `limit`, bytes and files.
+    fn writes_too_much(&mut self, limit: (u64, u64), every: Duration) -> bool {
+        if self.looked.elapsed() < every {
             return false;
         }
         self.looked = Instant::now();
         let (bytes, files) = self.work.usage();
-        let too_much = bytes > WRITE_LIMIT.0 || files > WRITE_LIMIT.1;
+        let too_much = bytes > limit.0 || files > limit.1;
         if too_much {
             self.failed = Some(BuildError::TooMuch { bytes, files });
         }
@@ -303,4 +315,27 @@ pub(in crate::engine) fn gate(
         built.push(Built { module, bytes, instructions });
     }
     Ok(built)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_that_writes_without_end_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::scratch(dir.path()).unwrap();
+        let work = WorkFolder::create(&host, &BuildUser::find()).unwrap();
+        for i in 0..20 {
+            work.write(&format!("vmmon-only/{i}"), &[1; 5000]).unwrap();
+        }
+        let mut watch = Watch::new(&work, &[]);
+        assert!(!watch.writes_too_much((1 << 20, 100), Duration::ZERO), "20 small files are too much");
+        assert!(!watch.writes_too_much((1000, 100), Duration::from_secs(600)), "looked too often");
+        assert!(watch.failed.is_none());
+        assert!(watch.writes_too_much((50_000, 100), Duration::ZERO));
+        let said = watch.failed.take().unwrap().to_string();
+        assert!(said.contains("in 21 files, far more than these modules need"), "{said}");
+        assert!(watch.writes_too_much((1 << 20, 10), Duration::ZERO));
+    }
 }

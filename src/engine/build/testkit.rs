@@ -44,9 +44,9 @@ pub(crate) fn scene() -> Scene {
         let to = scene.path().join(to);
         std::fs::create_dir_all(to.parent().unwrap()).unwrap();
         let to = to.display().to_string();
-        let link = crate::host::Command::new("cp").args(["-al", from, &to]);
+        let link = crate::host::Command::new("cp").args(["-alT", from, &to]);
         if !RealRunner.run(&link).unwrap().success() {
-            RealRunner.run_ok(&crate::host::Command::new("cp").args(["-a", from, &to])).unwrap();
+            RealRunner.run_ok(&crate::host::Command::new("cp").args(["-aT", from, &to])).unwrap();
         }
     };
     assert!(build.starts_with("/usr/src"), "this test knows kernel trees in /usr/src only");

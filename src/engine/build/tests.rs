@@ -4,7 +4,7 @@
 use super::testkit::{install, scene, step};
 use crate::engine::steps::{BuildModules, Step};
 use crate::engine::testing::Scene;
-use crate::engine::{Event, RunState};
+use crate::engine::{Event, Explain, Level, RunState};
 use crate::host::FileState;
 use std::time::{Duration, Instant};
 
@@ -76,16 +76,27 @@ fn both_modules_are_built_logged_and_taken_from_the_cache_the_next_time() {
 
 #[test]
 fn a_compiler_error_names_its_log_and_a_report_and_leaves_nothing_behind() {
-    let scene = scene();
+    let mut scene = scene();
     install(
         &scene,
         "vmmon",
         &[("part.c", "#include \"part.h\"\nint part_work(int n) { return old_api(n); }\n")],
     );
     let before = scene.tree();
+    scene.inputs.explain = Explain::by(|_, error| Some(format!("think of {}", error.line?)));
     let report = run(&scene, &step(&scene, &["vmmon"]));
     assert_eq!(report.state, RunState::RolledBack, "{report:?}");
-    assert!(report.message.contains("vmmon could not be compiled"), "{}", report.message);
+    assert!(report.message.contains("vmmon could not be compiled for"), "{}", report.message);
+    let place = "vmmon-only/part.c:2: implicit declaration of function";
+    assert!(report.message.contains(place), "{}", report.message);
+    assert!(report.message.contains("(think of 2); the complete output is in"), "{}", report.message);
+    let told = std::mem::take(&mut *scene.events.lock().unwrap());
+    assert!(
+        told.iter().any(
+            |e| matches!(e, Event::Diagnostic { level: Level::Error, file: Some(file), line: Some(2), .. }
+        if file == "vmmon-only/part.c")
+        )
+    );
     let log = log(&scene, &report, ".vmmon");
     assert!(log.contains("part.c:2:") && log.contains("old_api"), "{log}");
     let path = report.log.clone().unwrap();

@@ -3,7 +3,7 @@
 
 use super::Action;
 use super::preview::preview;
-use crate::engine::build::{self, BuildError, BuildLog, Built, Cache, LOGS, Progressed};
+use crate::engine::build::{self, BuildError, BuildLog, Built, Cache, LOGS, Progressed, Said};
 use crate::engine::context::{Applied, Before, Context};
 use crate::engine::edit::{self, COMPAT_HEADER, TextEdit};
 use crate::engine::error::StepError;
@@ -162,14 +162,16 @@ impl BuildModules {
         }
     }
 
+    /// Compiles, and returns what the compilers said beside the result.
     fn compile(
         &self,
         ctx: &Context<'_>,
         trees: &[Files],
         log: &mut BuildLog,
-    ) -> Result<Vec<Built>, BuildError> {
+    ) -> (Result<Vec<Built>, BuildError>, Said) {
         let (step, when) = (ctx.step(), log.when().to_owned());
-        build::build(ctx.host(), self, trees, ctx.cancel(), &mut |progress| match progress {
+        let mut said = Said::default();
+        let result = build::build(ctx.host(), self, trees, ctx.cancel(), &mut |progress| match progress {
             Progressed::Begins { module, command } => {
                 let head = kbuild::log_header(self, &self.modules[module], command, &when);
                 log.write(module, &head);
@@ -179,13 +181,21 @@ impl BuildModules {
                 log.line(module, line);
                 let text = format!("[{}] {}", self.modules[module].module, line.text);
                 ctx.emit(Event::Log { step, stream: line.stream, line: text });
+                if let Some(event) = said.line(step, module, &line.text) {
+                    ctx.emit(event);
+                }
+            }
+            Progressed::Warning(text) => {
+                log.say(&text);
+                ctx.say(Level::Warning, text);
             }
             Progressed::Objects { done, total } => ctx.progress(done as u64, total as u64, "object files"),
-        })
+        });
+        (result, said)
     }
 
     /// Words for a build that failed, with all that helps to find out why.
-    fn explain(&self, ctx: &Context<'_>, log: &mut BuildLog, error: BuildError) -> StepError {
+    fn explain(&self, ctx: &Context<'_>, log: &mut BuildLog, error: BuildError, said: &Said) -> StepError {
         let (what, module) = match error {
             BuildError::Cancelled => {
                 log.say("cancelled");
@@ -196,14 +206,17 @@ impl BuildModules {
                 return e.into();
             }
             BuildError::Make { module, source } => {
-                (format!("{module} could not be compiled: {source}"), Some(module))
+                let why = said.first_error(ctx.host(), &ctx.inputs().explain, module);
+                let name = &self.modules[module].module;
+                let why = why.unwrap_or_else(|| source.to_string());
+                (format!("{name} could not be compiled for {}: {why}", self.kernel), Some(name))
             }
             other => (other.to_string(), None),
         };
         log.say(&format!("failed: {what}"));
         let run_plan = ctx.folder().plan();
         let bundle = build::write_bundle(ctx.host(), self, log, Some(&run_plan), &what);
-        let complete = module.map_or_else(|| log.path().to_owned(), |m| log.path_of(&m));
+        let complete = module.map_or_else(|| log.path().to_owned(), |m| log.path_of(m));
         let remedy = match bundle {
             Ok(path) => {
                 format!("the complete output is in {complete}, and all that a report needs in {path}")
@@ -266,8 +279,11 @@ impl Action for BuildModules {
         let built = match cached {
             Some(built) => built,
             None => match self.compile(ctx, &trees, &mut log) {
-                Ok(built) => built,
-                Err(error) => return Err(self.explain(ctx, &mut log, error)),
+                (Ok(built), said) => {
+                    log.say(&format!("{} different warnings", said.warnings()));
+                    built
+                }
+                (Err(error), said) => return Err(self.explain(ctx, &mut log, error, &said)),
             },
         };
         for Built { module, bytes, instructions } in &built {

@@ -37,9 +37,9 @@ impl Depmod {
     fn make(&self, ctx: &Context<'_>) -> Result<(), StepError> {
         if from_outside(ctx.host()) {
             let base = base_for_depmod(ctx.host(), &self.kernel)?;
-            ctx.command(&Command::new("depmod").args(["-b", &base, &self.kernel]))?;
+            ctx.command(&ctx.locked(Command::new("depmod").args(["-b", &base, &self.kernel])))?;
         } else {
-            ctx.tool(Command::new("depmod").arg(&self.kernel))?;
+            ctx.tool(ctx.locked(Command::new("depmod").arg(&self.kernel)))?;
         }
         Ok(())
     }

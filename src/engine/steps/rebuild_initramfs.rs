@@ -80,7 +80,7 @@ fn is_image(start: &[u8]) -> bool {
 
 impl RebuildInitramfs {
     fn make(&self, ctx: &Context<'_>) -> Result<(), StepError> {
-        ctx.tool(self.tool.command(&self.kernel)).map(|_| ())
+        ctx.tool(ctx.locked(self.tool.command(&self.kernel))).map(|_| ())
     }
 
     fn states(&self, host: &Host) -> Result<Vec<FileState>, StepError> {
@@ -99,7 +99,7 @@ impl RebuildInitramfs {
         }
         for image in &self.images {
             let arguments = [format!("--arg={}", self.kernel), format!("--arg={image}"), HOOKS.to_owned()];
-            ctx.tool(Command::new("run-parts").args(arguments))?;
+            ctx.tool(ctx.locked(Command::new("run-parts").args(arguments)))?;
         }
         Ok(())
     }

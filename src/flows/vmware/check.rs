@@ -2,14 +2,15 @@
 //! Looks whether a run of this flow did what its plan promised. Looks anew at the machine, and says of
 //! each thing whether it is good, bad, could not be looked at, or does not apply.
 
-use super::MODULES;
 use super::facts::VmwareFacts;
+use super::{MODULES, gather};
 use crate::detect::{self, Facts, Finding};
 use crate::engine::Step;
 use crate::engine::event::{Check, CheckOutcome};
 use crate::engine::plan::Plan;
 use crate::engine::steps::InstallModule;
-use crate::host::Host;
+use crate::host::{Command, Host};
+use std::time::Duration;
 
 /// The character device number of vmnet (VMware's `vnet.h`; LANANA reserves 119 for it).
 const VMNET_MAJOR: &str = "119";
@@ -23,8 +24,41 @@ pub fn check(host: &Host, plan: &Plan) -> Vec<Check> {
             checks.extend(installed(&facts, install));
         }
     }
+    checks.extend(trusted(&facts, plan));
     checks.extend(loaded(host, plan));
     checks
+}
+
+/// Whether the kernel will take the signatures: asked of the key that signed, as the machine sees it now.
+fn trusted(facts: &Facts, plan: &Plan) -> Option<Check> {
+    let sign = plan.steps.iter().find_map(|s| match s {
+        Step::InstallModule(install) => install.sign.as_ref(),
+        _ => None,
+    })?;
+    let outcome = match facts.signing.as_result() {
+        Err(why) => CheckOutcome::CouldNotLook { reason: why.to_owned() },
+        Ok(signing) => match signing.keys.iter().find(|k| k.certificate_path == sign.certificate) {
+            None => CheckOutcome::Bad { reason: format!("{} is not there any more", sign.certificate) },
+            Some(key) => trust_outcome(gather::trusted(&key.trust), key.trust.pending.is_true()),
+        },
+    };
+    Some(Check { what: "the signing key is trusted".to_owned(), outcome })
+}
+
+fn trust_outcome(trusted: Option<bool>, pending: bool) -> CheckOutcome {
+    match (trusted, pending) {
+        (Some(true), _) => CheckOutcome::Good,
+        (_, true) => CheckOutcome::NotApplicable {
+            reason: "it waits to be enrolled at the next start (MOK manager)".to_owned(),
+        },
+        // Not bad: a kernel that takes unsigned modules takes these too, and the plan said what to do.
+        (Some(false), false) => CheckOutcome::NotApplicable {
+            reason: "nobody was asked to trust it yet; `hostwright vmware apply --enroll` does".to_owned(),
+        },
+        (None, false) => CheckOutcome::CouldNotLook {
+            reason: "neither the kernel's keyrings nor shim's list could be read".to_owned(),
+        },
+    }
 }
 
 fn is(what: String, good: bool, otherwise: impl FnOnce() -> String) -> Check {
@@ -99,7 +133,71 @@ fn loaded(host: &Host, plan: &Plan) -> Vec<Check> {
         &registered,
         "vmnet registered no device; see `dmesg`",
     ));
+    checks.push(vmci(host, plan));
+    checks.push(kernel_log(host));
     checks
+}
+
+/// The kernel's own VMCI driver, which VMware's programs use since it is in the kernel (3.9).
+fn vmci(host: &Host, plan: &Plan) -> Check {
+    let what = "the kernel has its own VMCI driver".to_owned();
+    let release = plan.steps.iter().find_map(|s| match s {
+        Step::LoadModules(load) => Some(load.kernel.clone()),
+        _ => None,
+    });
+    let read = |file: &str| {
+        let release = release.as_deref().unwrap_or_default();
+        host.root().read_text(&format!("/lib/modules/{release}/{file}"))
+    };
+    let outcome = match (read("modules.dep"), read("modules.builtin")) {
+        (Ok(dep), Ok(builtin)) if has_vmci(&dep) || has_vmci(&builtin) => CheckOutcome::Good,
+        (Ok(_), Ok(_)) => CheckOutcome::Bad {
+            reason: "vmw_vmci is not among the kernel's modules; virtual machines start without VMCI"
+                .to_owned(),
+        },
+        (Err(e), _) | (_, Err(e)) => CheckOutcome::CouldNotLook { reason: e.to_string() },
+    };
+    Check { what, outcome }
+}
+
+fn has_vmci(text: &str) -> bool {
+    text.lines().filter_map(|line| line.split(':').next()?.rsplit('/').next()).any(|name| {
+        name.strip_prefix("vmw_vmci.ko").is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    })
+}
+
+/// How far back the kernel's log counts, in seconds: loading comes just before the checks, and what an
+/// earlier attempt left in the log says nothing of this one.
+const RECENT: f64 = 60.0;
+
+/// What the kernel said of the modules just now: an oops, a refused symbol.
+fn kernel_log(host: &Host) -> Check {
+    let what = "the kernel says nothing bad of the modules".to_owned();
+    let dmesg = Command::new("dmesg").arg("--level=emerg,alert,crit,err").timeout(Duration::from_secs(10));
+    let uptime = host.root().read_text("/proc/uptime").ok();
+    let uptime = uptime.and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok());
+    let outcome = match (host.runner().run_ok(&dmesg), uptime) {
+        (Err(e), _) => CheckOutcome::CouldNotLook { reason: e.to_string() },
+        (_, None) => CheckOutcome::CouldNotLook { reason: "/proc/uptime could not be read".to_owned() },
+        (Ok(output), Some(now)) => match bad_lines(&output.stdout, now - RECENT).as_slice() {
+            [] => CheckOutcome::Good,
+            lines => CheckOutcome::Bad { reason: lines.join("\n") },
+        },
+    };
+    Check { what, outcome }
+}
+
+/// The newest lines of a kernel log, not older than `since` (seconds after the start), that speak of the
+/// modules.
+fn bad_lines(text: &str, since: f64) -> Vec<&str> {
+    let recent = |l: &&str| {
+        let time = l.strip_prefix('[').and_then(|l| l.split(']').next()?.trim().parse::<f64>().ok());
+        time.is_none_or(|t| t >= since)
+    };
+    let about =
+        |l: &&str| MODULES.iter().any(|m| l.split(|c: char| !c.is_ascii_alphanumeric()).any(|w| w == *m));
+    let lines: Vec<&str> = text.lines().filter(about).filter(recent).collect();
+    lines[lines.len().saturating_sub(5)..].to_vec()
 }
 
 fn is_device(root: &crate::host::Root, path: &str) -> bool {
@@ -138,5 +236,28 @@ mod tests {
     fn a_block_device_of_that_number_is_not_vmnet() {
         assert!(has_major("Character devices:\n 119 vmnet\n\nBlock devices:\n  8 sd\n", "119", "vmnet"));
         assert!(!has_major("Character devices:\n 1 mem\n\nBlock devices:\n 119 vmnet\n", "119", "vmnet"));
+    }
+
+    #[test]
+    fn only_lines_that_name_a_module_count_and_only_by_its_whole_name() {
+        let log = "[    1.5] usb 1-1: read error\n[    2.0] vmmonitor: x\n[    3.25] vmnet: Unknown symbol foo (err -2)\n";
+        assert_eq!(bad_lines(log, 0.0), ["[    3.25] vmnet: Unknown symbol foo (err -2)"]);
+        assert!(bad_lines(log, 4.0).is_empty(), "what is old says nothing of this run");
+    }
+
+    #[test]
+    fn the_vmci_driver_is_known_compressed_and_built_in_and_not_by_a_part_of_its_name() {
+        assert!(has_vmci("kernel/drivers/misc/vmw_vmci/vmw_vmci.ko.xz: kernel/a.ko\n"));
+        assert!(has_vmci("kernel/drivers/misc/vmw_vmci/vmw_vmci.ko\n"));
+        assert!(!has_vmci(
+            "kernel/net/vmw_vsock/vmw_vsock_vmci_transport.ko: kernel/drivers/misc/vmw_vmci/vmw_vmci.ko\n"
+        ));
+    }
+
+    #[test]
+    fn a_key_that_could_not_be_looked_at_is_not_called_trusted() {
+        assert!(matches!(trust_outcome(None, false), CheckOutcome::CouldNotLook { .. }));
+        assert!(matches!(trust_outcome(Some(true), false), CheckOutcome::Good));
+        assert!(matches!(trust_outcome(Some(false), true), CheckOutcome::NotApplicable { .. }));
     }
 }

@@ -182,7 +182,7 @@ fn keys(facts: &Facts) -> Vec<KeyFacts> {
 }
 
 /// Trusted when the kernel's keyrings hold it; when those cannot be seen, when shim or the firmware do.
-fn trusted(trust: &detect::signing::KeyTrust) -> Option<bool> {
+pub(super) fn trusted(trust: &detect::signing::KeyTrust) -> Option<bool> {
     if let Finding::Seen(in_kernel) = trust.in_kernel {
         return Some(in_kernel);
     }

@@ -139,3 +139,10 @@ fn adapted(resolved: Resolved) -> Adapted {
         make_vars: resolved.make_vars,
     }
 }
+
+/// Says of a compiler's error which adaptation is the nearest to it, for a person who looks for the reason.
+pub fn explain(host: &Host, error: &crate::engine::diagnose::Diagnostic) -> Option<String> {
+    let catalogue = Catalogue::load(host.root(), &[0, nix::unistd::geteuid().as_raw()]).ok()?;
+    let near = adapt::diagnose::nearest(&catalogue, error)?;
+    Some(format!("the nearest adaptation is {} ({}): {}", near.adaptation, near.title, near.because))
+}

@@ -40,7 +40,7 @@ pub fn probe(
     let compiler = Compiler { cc: kernel.cc.clone(), version: kernel.cc_version.clone(), llvm: kernel.llvm };
     let key = questions.cache_key(&kernel.build_id, &compiler);
     let kept = format!("{CACHE}/{key}.json");
-    if let Some(answers) = read_kept(host, &kept) {
+    if let Some(answers) = read_kept(host, &kept).and_then(|a| complete(&questions, &a)) {
         return Ok(known.with(answers));
     }
     let answers = ask(host, kernel, &questions, &compiler, cancel)?;
@@ -98,6 +98,17 @@ fn read_kept(host: &Host, path: &str) -> Option<Outcomes> {
     serde_json::from_slice(&host.root().read_at_most(path, 1 << 20).ok()?).ok()
 }
 
+/// Kept answers, if there is one to every question asked now. A question may have been renamed since
+/// without a change of its text, and those that lack a value are never compiled: their answer is no.
+fn complete(questions: &ProbeDir, kept: &Outcomes) -> Option<Outcomes> {
+    let mut answers = Outcomes::default();
+    for key in questions.objects.values().flatten() {
+        answers.0.insert(key.clone(), *kept.0.get(key)?);
+    }
+    answers.0.extend(questions.without_value.iter().map(|key| (key.clone(), false)));
+    Some(answers)
+}
+
 /// Keeping answers is a kindness to the next look; not being able to is no failure.
 fn keep(host: &Host, path: &str, answers: &Outcomes) {
     let write = || -> Result<(), Box<dyn std::error::Error>> {
@@ -107,5 +118,44 @@ fn keep(host: &Host, path: &str, answers: &Outcomes) {
     };
     if let Err(error) = write() {
         tracing::debug!(%error, "the answers of the probes are not kept");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn questions() -> ProbeDir {
+        let text = r#"
+schema = 1
+id = "march"
+title = "t"
+modules = ["vmmon"]
+since = "always"
+source = "s"
+[[probe]]
+name = "compiles"
+code = "int x;"
+[[probe]]
+name = "tuned"
+code = "int y;"
+flags = ["-march=@{march}"]
+[[apply]]
+when = "compiles && tuned"
+reason = "r"
+make = ["X=1"]
+"#;
+        let catalogue = Catalogue::from_texts([("march.toml", text)]).unwrap();
+        ProbeDir::new(&catalogue, &BTreeMap::new())
+    }
+
+    #[test]
+    fn kept_answers_that_lack_one_are_asked_anew() {
+        let kept = |name: &str| Outcomes(BTreeMap::from([(name.to_owned(), true)]));
+        assert_eq!(complete(&questions(), &kept("renamed.compiles")), None);
+        let answers = complete(&questions(), &kept("march.compiles")).unwrap();
+        assert_eq!(answers.get("march", "compiles"), Some(true));
+        assert_eq!(answers.get("march", "tuned"), Some(false), "without a processor there is no tuning");
     }
 }

@@ -212,7 +212,12 @@ impl SourceTree {
         let path = path.trim_end_matches('/');
         if root.metadata(path)?.kind == FileKind::Directory {
             // The module's own folder or archive first: what lies beside it is none of our business.
-            for inside in [format!("{path}/{module}-only"), format!("{path}/{module}.tar")] {
+            let mut own = [format!("{path}/{module}-only"), format!("{path}/{module}.tar")];
+            if path == INSTALLED {
+                // There VMware's own tools build from the archive; a folder beside it is somebody's left-over.
+                own.reverse();
+            }
+            for inside in own {
                 if root.exists(&inside) {
                     let files = source::read_place(root, &inside, &limits)?;
                     return Self::from_files(&files, module, &SourceRef::Installed { path: inside });

@@ -45,6 +45,8 @@ fn sources_are_read_wherever_they_usually_are() {
     let tarball = SourceTree::read(&root, INSTALLED, "vmmon").unwrap();
     assert_eq!(tarball.source, installed("/usr/lib/vmware/modules/source/vmmon.tar"));
     assert_eq!((&tarball.sha256, &tarball.files), (&folder.sha256, &folder.files));
+    put(dir.path(), "usr/lib/vmware/modules/source/vmmon-only/Makefile", "left over");
+    assert_eq!(SourceTree::read(&root, INSTALLED, "vmmon").unwrap(), tarball);
     let dkms = SourceTree::read(&root, "/usr/src/vmmon-17.6", "vmmon").unwrap();
     assert_eq!(dkms.recognised, Recognised::Dkms { version: Some("17.6".into()) });
     assert!(dkms.describe().contains("DKMS tree 17.6"), "{}", dkms.describe());

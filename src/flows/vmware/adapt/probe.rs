@@ -148,6 +148,11 @@ impl ProbeDir {
             hasher.update(part.as_bytes());
         }
         hasher.update(crate::engine::source::tree_sha256(&self.files).as_bytes());
+        // A probe without a value has no text, and yet its answer is kept.
+        for key in &self.without_value {
+            hasher.update(key.as_bytes());
+            hasher.update([0]);
+        }
         hex::encode(hasher.finalize())
     }
 
@@ -391,5 +396,13 @@ mod tests {
         assert_ne!(key, dir.cache_key("other", &compiler()));
         assert_ne!(key, dir.cache_key("id", &Compiler { version: "13.1.0".into(), ..compiler() }));
         assert_ne!(key, ProbeDir::new(&catalogue(), &BTreeMap::new()).cache_key("id", &compiler()));
+    }
+
+    #[test]
+    fn answers_kept_before_there_was_a_probe_without_a_file_are_not_used() {
+        let mut before = ProbeDir::new(&catalogue(), &BTreeMap::new());
+        let key = before.cache_key("id", &compiler());
+        before.without_value.clear();
+        assert_ne!(key, before.cache_key("id", &compiler()));
     }
 }

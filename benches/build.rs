@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What the sandbox, the job budget, the logs and the gate cost: the step that compiles both modules against
+//! plain `make -j` of the same two adapted trees, in one run, by turns; and an unchanged build once more.
+//! Fails when the step takes more than 1.05 × plain make, or an unchanged build 1 s or more.
+//!
+//! The sources are the practice modules, or those in the folder that `VMWARE_SOURCES` names (with `vmmon-only`
+//! and `vmnet-only` in it). `ROUNDS` is how often each is measured (5).
+
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::panic, missing_docs)]
+
+use hostwright::engine::steps::{BuildModules, Step};
+use hostwright::engine::{Event, Inputs, Owner, Plan, RunState, build, edit, execute, kbuild, source};
+use hostwright::flows;
+use hostwright::host::{Cancel, Command, Host, RealRunner, Runner};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const RATIO: f64 = 1.05;
+const UNCHANGED: Duration = Duration::from_secs(1);
+
+/// Plain make stands back for other programs as far as the step's sandbox does, and has a session of its own as
+/// every sandbox has (the scheduler shares the processors out among sessions). Even so, only a machine that
+/// does nothing else gives figures that mean something.
+const NICE: &str = "10";
+
+fn sh(script: &str) {
+    let output = std::process::Command::new("sh").args(["-euc", script]).output().unwrap();
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn release() -> String {
+    let mut found: Vec<String> = std::fs::read_dir("/lib/modules")
+        .unwrap()
+        .filter_map(|e| e.unwrap().file_name().into_string().ok())
+        .filter(|r| Path::new(&format!("/lib/modules/{r}/build/Module.symvers")).exists())
+        .collect();
+    found.sort();
+    found.pop().unwrap_or_else(|| panic!("no kernel headers are installed: run `make deps`"))
+}
+
+/// A scratch root with one of this machine's kernels and the sources in VMware's place.
+fn scratch(root: &Path, release: &str, sources: &Path) {
+    let (root, sources) = (root.display(), sources.display());
+    sh(&format!(
+        "cd {root}; chmod 755 .
+         mkdir -p usr/lib/modules/{release}/kernel usr/lib/vmware/modules/source etc/vmware boot proc
+         ln -s usr/lib lib
+         cp -a /lib/modules/{release}/build /lib/modules/{release}/modules.builtin* /lib/modules/{release}/modules.order \
+           usr/lib/modules/{release}/
+         cp -a /lib/modules/{release}/kernel/lib usr/lib/modules/{release}/kernel/
+         cp -a /usr/src usr/src
+         for d in /usr/lib/linux-kbuild-*; do if [ -d $d ]; then cp -a $d usr/lib/; fi; done
+         cp /etc/os-release etc/
+         printf 'product.name = \"VMware Workstation\"\\nlibdir = \"/usr/lib/vmware\"\\n' > etc/vmware/config
+         for m in vmmon vmnet; do tar -C {sources} -cf usr/lib/vmware/modules/source/$m.tar $m-only; done
+         depmod -b . {release}"
+    ));
+}
+
+/// The step that the flow plans for this root.
+fn planned(host: &Host) -> BuildModules {
+    let choices = serde_json::json!({ "kernels": "all", "sign": "never", "load": "never" });
+    let mut sink = |_: Event| {};
+    let plan = flows::plan(host, "vmware", &choices, &Inputs::default(), &Cancel::new(), &mut sink).unwrap();
+    let step = plan.steps.into_iter().find_map(|s| match s {
+        Step::BuildModules(step) => Some(step),
+        _ => None,
+    });
+    step.unwrap_or_else(|| panic!("the plan builds nothing"))
+}
+
+/// Carries out just this step, with all that belongs to a run.
+fn carry_out(host: &Host, step: &BuildModules) -> Duration {
+    let step = Step::BuildModules(step.clone());
+    let plan = Plan {
+        version: 1,
+        flow: "bench".to_owned(),
+        choices: serde_json::json!({}),
+        facts: serde_json::json!({}),
+        permissions: step.permissions(),
+        steps: vec![step],
+        details: Default::default(),
+        warnings: vec![],
+        notes: vec![],
+        needs_reboot: false,
+    };
+    let owner = Owner { uid: 0, name: "bench".to_owned() };
+    let mut sink = |_: Event| {};
+    let began = Instant::now();
+    let report =
+        execute(host, &plan, &Inputs::default(), &owner, &|_, _| vec![], &Cancel::new(), &mut sink).unwrap();
+    let took = began.elapsed();
+    assert_eq!(report.state, RunState::Done, "{}", report.message);
+    took
+}
+
+/// Plain make of one module after the other, as a person would call it: all processors for each.
+fn plain(trees: &[(String, source::Files)], step: &BuildModules, dir: &Path) -> Duration {
+    let _ = std::fs::remove_dir_all(dir);
+    for (module, files) in trees {
+        for (path, bytes) in files {
+            let to = dir.join(format!("{module}-only")).join(path);
+            std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+            std::fs::write(to, bytes).unwrap();
+        }
+    }
+    let jobs = std::thread::available_parallelism().unwrap().get();
+    let began = Instant::now();
+    for module in &step.modules {
+        let make = kbuild::make(step, module, kbuild::Jobs::Own(jobs));
+        let here = dir.display().to_string();
+        let args = make.args.iter().map(|a| a.replace("=/build/", &format!("={here}/")));
+        let command = Command::new("setsid").args(["--wait", "nice", "-n", NICE, "make"]).args(args);
+        RealRunner.run_ok(&command).unwrap();
+    }
+    let took = began.elapsed();
+    for module in &step.modules {
+        assert!(dir.join(kbuild::output(&module.module)).exists(), "plain make made no {}", module.module);
+    }
+    took
+}
+
+fn main() {
+    let rounds = std::env::var("ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(5);
+    let practice = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/practice");
+    let sources = std::env::var_os("VMWARE_SOURCES").map_or(practice, PathBuf::from);
+    let dir = tempfile::tempdir().unwrap();
+    let plain_dir = tempfile::tempdir().unwrap();
+    let release = release();
+    scratch(dir.path(), &release, &sources);
+    let host = Host::scratch(dir.path()).unwrap();
+    let began = Instant::now();
+    let step = planned(&host);
+    println!("{} on {release}, planned in {:.1} s", sources.display(), began.elapsed().as_secs_f64());
+    let trees: Vec<_> = step
+        .modules
+        .iter()
+        .map(|m| {
+            let mut files = source::load(host.root(), &m.source, &Default::default(), &m.module).unwrap();
+            edit::apply(&mut files, &m.edits).unwrap();
+            if !m.compat_header.is_empty() {
+                files.insert(edit::COMPAT_HEADER.to_owned(), m.compat_header.clone().into_bytes());
+            }
+            (m.module.clone(), files)
+        })
+        .collect();
+
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    // The first round warms the caches of the machine and does not count.
+    for round in 0..=rounds {
+        build::clean_cache(&host).unwrap();
+        let (a, b) = if round % 2 == 0 {
+            let a = carry_out(&host, &step);
+            (a, plain(&trees, &step, plain_dir.path()))
+        } else {
+            let b = plain(&trees, &step, plain_dir.path());
+            (carry_out(&host, &step), b)
+        };
+        println!("round {round}: step {:.2} s, plain make {:.2} s", a.as_secs_f64(), b.as_secs_f64());
+        if round > 0 {
+            ours.push(a);
+            theirs.push(b);
+        }
+    }
+    let unchanged = carry_out(&host, &step);
+    let best = |times: &[Duration]| times.iter().min().unwrap().as_secs_f64();
+    let median = |times: &mut Vec<Duration>| {
+        times.sort();
+        times[times.len() / 2].as_secs_f64()
+    };
+    let by_best = best(&ours) / best(&theirs);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    println!("load of the machine: {}", load.trim());
+    println!("best:   step {:.2} s, plain make {:.2} s, ratio {by_best:.3}", best(&ours), best(&theirs));
+    let (a, b) = (median(&mut ours), median(&mut theirs));
+    println!("median: step {a:.2} s, plain make {b:.2} s, ratio {:.3}", a / b);
+    println!("unchanged once more: {:.3} s", unchanged.as_secs_f64());
+    // The best of each: what else runs on the machine only ever adds.
+    assert!(by_best <= RATIO, "the step takes more than {RATIO} × plain make");
+    assert!(unchanged < UNCHANGED, "an unchanged build takes too long");
+}
