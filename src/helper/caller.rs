@@ -18,6 +18,10 @@ pub(super) struct Caller {
     pub(super) uid: u32,
     /// Whether a person may be asked for a password.
     pub(super) interactive: bool,
+    /// What the bus and polkit are asked over. Not the connection that is called: the bus lets no more than
+    /// 64 files wait for a connection (max_outgoing_unix_fds, dbus-daemon(1)) and drops whatever else comes
+    /// for it meanwhile, its own answers too. So anybody could make us wait for ever for an answer.
+    pub(super) asking: Connection,
 }
 
 impl Caller {
@@ -25,17 +29,17 @@ impl Caller {
     ///
     /// # Errors
     /// When the message has no sender, or the bus does not know it (any more).
-    pub(super) async fn of(connection: &Connection, header: &Header<'_>) -> Result<Self, Error> {
+    pub(super) async fn of(asking: &Connection, header: &Header<'_>) -> Result<Self, Error> {
         let sender = header.sender().ok_or_else(|| {
             Error::BadArgument("the call has no sender; call over the system bus".to_owned())
         })?;
-        let bus = fdo::DBusProxy::new(connection).await?;
+        let bus = fdo::DBusProxy::new(asking).await?;
         let uid = bus
             .get_connection_unix_user(BusName::from(sender.clone()))
             .await
             .map_err(|e| Error::CouldNotAsk(format!("the bus does not know who called ({e}); call again")))?;
         let interactive = header.primary().flags().contains(Flags::AllowInteractiveAuth);
-        Ok(Self { name: sender.to_owned().into(), uid, interactive })
+        Ok(Self { name: sender.to_owned().into(), uid, interactive, asking: asking.clone() })
     }
 
     /// The user as it is written into a run's records. May ask name services, hence off the executor.
@@ -49,14 +53,14 @@ impl Caller {
     }
 
     /// Comes back when the caller has left the bus, and never before.
-    pub(super) async fn gone(&self, connection: &Connection) {
-        if self.wait_gone(connection).await.is_err() {
+    pub(super) async fn gone(&self) {
+        if self.wait_gone().await.is_err() {
             // Without the bus nobody can be seen leaving; nor does anything else work then.
             futures_lite::future::pending::<()>().await;
         }
     }
 
-    async fn wait_gone(&self, connection: &Connection) -> zbus::Result<()> {
+    async fn wait_gone(&self) -> zbus::Result<()> {
         let rule = MatchRule::builder()
             .msg_type(Type::Signal)
             .sender("org.freedesktop.DBus")?
@@ -65,8 +69,8 @@ impl Caller {
             .arg(0, self.name.as_str())?
             .build();
         // Listen first, look then: it may leave in between.
-        let mut changes = MessageStream::for_match_rule(rule, connection, None).await?;
-        let bus = fdo::DBusProxy::new(connection).await?;
+        let mut changes = MessageStream::for_match_rule(rule, &self.asking, None).await?;
+        let bus = fdo::DBusProxy::new(&self.asking).await?;
         if !bus.name_has_owner(BusName::from(self.name.inner().clone())).await? {
             return Ok(());
         }

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Nothing here waits on the executor's thread: planning, running and reading the journal happen on
-//! threads of their own. It leaves when idle ([`work`]), and nothing of it is needed while it is away.
+//! threads of their own. It leaves when idle (`work`), and nothing of it is needed while it is away.
 
 pub mod admit;
 mod caller;

@@ -10,7 +10,6 @@ use futures_lite::future;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use zbus::Connection;
 use zbus::zvariant::{OwnedValue, Str};
 use zbus_polkit::policykit1::{AuthorityProxy, AuthorizationResult, CheckAuthorizationFlags, Subject};
 
@@ -101,7 +100,6 @@ pub fn details(from: &BTreeMap<String, String>) -> BTreeMap<String, String> {
 /// The first answer that is not yes, as [`Error::NotAuthorized`], [`Error::Dismissed`] or
 /// [`Error::CouldNotAsk`]; [`Error::Cancelled`] when the caller goes away, whose question then goes too.
 pub(super) async fn authorize(
-    connection: &Connection,
     caller: &Caller,
     permissions: &BTreeSet<Permission>,
     about: &BTreeMap<String, String>,
@@ -109,13 +107,13 @@ pub(super) async fn authorize(
     let about = details(about);
     let mut open = Vec::new();
     for permission in permissions {
-        match ask(connection, caller, *permission, &about, false).await? {
+        match ask(caller, *permission, &about, false).await? {
             Outcome::CouldNotAsk(_) if caller.interactive => open.push(*permission),
             other => verdict(other, *permission)?,
         }
     }
     for permission in open {
-        verdict(ask(connection, caller, permission, &about, true).await?, permission)?;
+        verdict(ask(caller, permission, &about, true).await?, permission)?;
     }
     Ok(())
 }
@@ -133,7 +131,6 @@ fn verdict(outcome: Outcome, permission: Permission) -> Result<(), Error> {
 }
 
 async fn ask(
-    connection: &Connection,
     caller: &Caller,
     permission: Permission,
     about: &BTreeMap<String, String>,
@@ -142,7 +139,7 @@ async fn ask(
     static QUESTION: AtomicU64 = AtomicU64::new(0);
     let id = format!("hostwright-{}", QUESTION.fetch_add(1, Ordering::Relaxed));
     let action = permission.action_id();
-    let proxy = AuthorityProxy::builder(connection)
+    let proxy = AuthorityProxy::builder(&caller.asking)
         .cache_properties(zbus::proxy::CacheProperties::No)
         .build()
         .await
@@ -163,7 +160,7 @@ async fn ask(
     }
     let answer = async { End::Answer(proxy.check_authorization(&subject, action, &about, flags, &id).await) };
     let gone = async {
-        caller.gone(connection).await;
+        caller.gone().await;
         End::CallerGone
     };
     let late = async {

@@ -50,7 +50,8 @@ impl Entry {
         let mut watchers = lock(&self.watchers);
         if !watchers.contains(&name) {
             if watchers.len() >= WATCHERS {
-                watchers.remove(0);
+                // The first is who began it. Who is left out asks for the log after a while.
+                watchers.remove(1);
             }
             watchers.push(name);
         }
@@ -183,13 +184,9 @@ impl RunObject {
 #[zbus::interface(name = "org.hostwright.Helper1.Run", introspection_docs = false)]
 impl RunObject {
     /// Asks the run to stop and to take back what it did.
-    async fn cancel(
-        &self,
-        #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
-    ) -> Result<(), Error> {
+    async fn cancel(&self, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
         let arrived = self.shared.work.arrive();
-        let caller = Caller::of(connection, &header).await?;
+        let caller = Caller::of(self.shared.asking()?, &header).await?;
         let _piece = arrived.begin_at_run(caller.uid).await?;
         let not_running = || {
             let run = self.entry.number;
@@ -204,7 +201,7 @@ impl RunObject {
                 ("run".to_owned(), self.entry.number.to_string()),
                 ("title".to_owned(), live.standing().title),
             ]);
-            authorize(connection, &caller, &BTreeSet::from([Permission::Undo]), &about).await?;
+            authorize(&caller, &BTreeSet::from([Permission::Undo]), &about).await?;
         }
         tracing::info!(run = self.entry.number, uid = caller.uid, "cancelled");
         live.cancel.cancel();
@@ -216,14 +213,13 @@ impl RunObject {
     async fn log(
         &self,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
         from: u64,
     ) -> Result<(Vec<String>, u64, bool), Error> {
         let arrived = self.shared.work.arrive();
-        let caller = Caller::of(connection, &header).await?;
+        let caller = Caller::of(self.shared.asking()?, &header).await?;
         let _piece = arrived.begin_at_run(caller.uid).await?;
         if !self.belongs_to(&caller) {
-            authorize(connection, &caller, &BTreeSet::from([Permission::Inspect]), &BTreeMap::new()).await?;
+            authorize(&caller, &BTreeSet::from([Permission::Inspect]), &BTreeMap::new()).await?;
         }
         // Before reading: what comes after the answer is told as a signal.
         self.entry.watch(caller.name);

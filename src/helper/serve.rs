@@ -14,6 +14,10 @@ use std::time::Duration;
 use zbus::fdo::RequestNameFlags;
 use zbus::{Connection, MessageStream, connection};
 
+/// How long the bus may take to answer. Answers can be lost where we are called: see [`Caller::asking`].
+///
+/// [`Caller::asking`]: super::caller::Caller::asking
+const PROMPT: Duration = Duration::from_secs(20);
 /// How often the end of a run is looked for when the helper is asked to leave.
 const DRAIN: Duration = Duration::from_millis(100);
 
@@ -51,11 +55,15 @@ pub fn serve(options: &Options, flows: Box<dyn Flows>) -> Result<(), HelperError
 /// # Errors
 /// See [`HelperError`].
 pub fn serve_host(host: Host, options: &Options, flows: Box<dyn Flows>) -> Result<(), HelperError> {
-    let shared = Arc::new(Shared::new(host, flows));
     block_on(async {
+        let asking = Connection::system().await?;
+        let shared = Arc::new(Shared::new(host, flows, Some(asking)));
         let mut signals = Signals::new([Signal::Term, Signal::Int]).map_err(HelperError::Signals)?;
-        let connection =
-            connection::Builder::system()?.serve_at(PATH, Service(shared.clone()))?.build().await?;
+        let connection = connection::Builder::system()?
+            .serve_at(PATH, Service(shared.clone()))?
+            .method_timeout(PROMPT)
+            .build()
+            .await?;
         find_runs(&shared, &connection).await?;
         match take_name(&connection).await {
             Ok(()) => tracing::info!(name = NAME, "here"),

@@ -34,6 +34,8 @@ pub(super) struct Shared {
     runs: Mutex<BTreeMap<u32, Arc<Entry>>>,
     /// The run that changes the machine now. One at a time.
     current: Mutex<Option<Arc<Live>>>,
+    /// See [`Caller::asking`].
+    asking: Option<Connection>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -50,9 +52,19 @@ struct Request {
 }
 
 impl Shared {
-    pub(super) fn new(host: Host, flows: Box<dyn Flows>) -> Self {
+    pub(super) fn new(host: Host, flows: Box<dyn Flows>, asking: Option<Connection>) -> Self {
         let (runs, current) = (Mutex::default(), Mutex::default());
-        Self { host, flows, work: Work::new(), runs, current }
+        Self { host, flows, work: Work::new(), runs, current, asking }
+    }
+
+    /// The connection over which the bus and polkit are asked.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(super) fn asking(&self) -> Result<&Connection, Error> {
+        self.asking
+            .as_ref()
+            .ok_or_else(|| Error::CouldNotAsk("there is no bus to ask; start it and call again".to_owned()))
     }
 
     /// The run that changes the machine now.
@@ -92,7 +104,7 @@ impl Shared {
             shared.flows.plan(&shared.host, flow, choices, inputs, &cancel, &mut |_| {})
         });
         let gone = async {
-            call.caller.gone(call.connection).await;
+            call.caller.gone().await;
             wish.cancel();
             Err(Error::Cancelled)
         };
@@ -127,7 +139,7 @@ impl Shared {
             *lock(&self.current) = None;
             return Err(Error::Failed(format!("no thread could be made ({error}); try again later")));
         }
-        let number = begun.recv().await.unwrap_or(Err(Error::Gone))?;
+        let number = begun.recv().await.unwrap_or_else(|_| Err(ended_early()))?;
         let connection = call.connection.clone();
         let entry = self.publish(&connection, number, owner).await?;
         entry.set_live(live.clone());
@@ -153,6 +165,10 @@ fn busy(live: &Live) -> Error {
     ))
 }
 
+fn ended_early() -> Error {
+    Error::Failed("the run's thread ended without a word; `journalctl -u hostwright-helper` says more, please report it".to_owned())
+}
+
 /// A call that was let in.
 struct Call<'a> {
     connection: &'a Connection,
@@ -166,7 +182,7 @@ impl Call<'_> {
         permissions: &BTreeSet<Permission>,
         about: &BTreeMap<String, String>,
     ) -> Result<(), Error> {
-        authorize(self.connection, &self.caller, permissions, about).await
+        authorize(&self.caller, permissions, about).await
     }
 
     async fn may_inspect(&self) -> Result<(), Error> {
@@ -216,7 +232,7 @@ pub(super) struct Service(pub(super) Arc<Shared>);
 impl Service {
     async fn call<'a>(&self, connection: &'a Connection, header: &Header<'_>) -> Result<Call<'a>, Error> {
         let arrived = self.0.work.arrive();
-        let caller = Caller::of(connection, header).await?;
+        let caller = Caller::of(self.0.asking()?, header).await?;
         let piece = Arc::new(arrived.begin(caller.uid).await?);
         Ok(Call { connection, caller, piece })
     }
@@ -383,7 +399,7 @@ mod tests {
     #[test]
     fn the_published_interface_is_the_one_that_is_served() {
         let dir = tempfile::tempdir().unwrap();
-        let shared = Arc::new(Shared::new(Host::scratch(dir.path()).unwrap(), Box::new(NoFlows)));
+        let shared = Arc::new(Shared::new(Host::scratch(dir.path()).unwrap(), Box::new(NoFlows), None));
         let entry = Arc::new(Entry::new(1, Owner { uid: 0, name: String::new() }));
         let mut served = String::new();
         Service(shared.clone()).introspect_to_writer(&mut served, 0);

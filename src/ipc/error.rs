@@ -163,6 +163,10 @@ impl Error {
                 Self::Protocol(sentence.trim_end_matches('.').to_owned())
             }
             "InvalidArgs" => Self::BadArgument(sentence.to_owned()),
+            "LimitsExceeded" => Self::Busy(format!(
+                "the bus has too much for the helper at once ({}); call again in a moment",
+                sentence.trim_end_matches('.')
+            )),
             _ if name.starts_with("org.freedesktop.systemd1.") => {
                 Self::NotStarted(sentence.trim_end_matches('.').to_owned())
             }
@@ -276,6 +280,8 @@ mod tests {
         assert_eq!(unknown, Error::NotInstalled);
         let crashed = Error::from_bus("org.freedesktop.DBus.Error.Spawn.ChildExited", "exited with status 1");
         assert_eq!(crashed, Error::NotStarted("exited with status 1".to_owned()));
+        let full = Error::from_bus("org.freedesktop.DBus.Error.LimitsExceeded", "full message queue");
+        assert!(matches!(full, Error::Busy(_)), "{full}");
         let denied = Error::from_bus("org.freedesktop.DBus.Error.AccessDenied", "Rejected send message");
         assert!(denied.to_string().contains("org.hostwright.Helper1.conf"), "{denied}");
     }

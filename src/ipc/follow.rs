@@ -9,16 +9,22 @@ use super::proxy::RunProxy;
 use super::{Error, NAME, RUN_INTERFACE, RUNS_PATH, run_path};
 use crate::engine::Event;
 use async_channel::{Receiver, Sender, bounded};
-use futures_lite::{StreamExt, stream};
+use async_io::Timer;
+use futures_lite::{StreamExt, future, stream};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use zbus::message::Type;
 use zbus::names::{BusName, WellKnownName};
 use zbus::{Connection, MatchRule, Message, MessageStream};
 
 /// How many signals wait for a slow reader before the oldest are dropped (and later read from the log).
 const QUEUE: usize = 4096;
+
+/// How long a run may be silent before its log is looked at. Nothing should be missing then; but a client that
+/// waits for ever for a signal that was lost is worse than one question in ten seconds.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// What a run told.
 #[derive(Debug, Clone, PartialEq)]
@@ -209,7 +215,15 @@ impl Follow {
                 self.read_log().await?;
                 continue;
             }
-            match self.incoming.queue.recv().await {
+            let arrived = future::or(async { Some(self.incoming.queue.recv().await) }, async {
+                Timer::after(SILENCE).await;
+                None
+            });
+            let Some(arrived) = arrived.await else {
+                self.read_log().await?;
+                continue;
+            };
+            match arrived {
                 Err(_) => return Err(Error::Gone),
                 // The log, read from disk by a new helper, knows how far it came.
                 Ok(Arrived::OwnerGone) => self.read_log().await.map_err(|_| Error::Gone)?,

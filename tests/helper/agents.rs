@@ -17,6 +17,7 @@ pub const CASES: &[Case] = &[
     ("the_right_password_by_a_real_agent_lets_it_run", the_right_password_by_a_real_agent_lets_it_run),
     ("a_wrong_password_is_a_no", a_wrong_password_is_a_no),
     ("the_command_line_asks_on_its_own_terminal", the_command_line_asks_on_its_own_terminal),
+    ("a_password_for_looking_is_asked_for_once", a_password_for_looking_is_asked_for_once),
     ("a_dismissed_question_is_told_apart_from_a_no", a_dismissed_question_is_told_apart_from_a_no),
     ("the_question_names_what_will_happen_and_to_what", the_question_names_what_will_happen_and_to_what),
     ("a_machine_that_changes_while_the_password_is_typed_is_left_alone", changed_while_typing),
@@ -135,6 +136,20 @@ fn the_command_line_asks_on_its_own_terminal(_: &World) {
     assert!(!terminal.shown().contains(PASSWORD), "the password was shown");
     assert_eq!(terminal.child.wait().unwrap().code(), Some(0));
     assert_eq!(read("etc/new"), "text");
+}
+
+fn a_password_for_looking_is_asked_for_once(_: &World) {
+    let plan = json!({ "op": "plan", "choices": {} });
+    let script = json!([{ "op": "wait" }, { "op": "gather" }, plan, { "op": "runs" }]);
+    let mut client = Client::start("stranger", &script);
+    let mut agent = Terminal::agent("stranger", client.pid());
+    client.go();
+    agent.wait_for("Password:");
+    agent.type_in(PASSWORD);
+    let answers = client.all();
+    assert_eq!(answers.len(), 3);
+    assert!(answers.iter().all(|a| !a["ok"].is_null()), "{answers:?}");
+    assert_eq!(agent.shown().matches("Password:").count(), 1, "{}", agent.shown());
 }
 
 fn a_dismissed_question_is_told_apart_from_a_no(_: &World) {

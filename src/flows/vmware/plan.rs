@@ -46,7 +46,7 @@ pub struct Adapted {
     pub applied: Vec<(String, String, Option<String>)>,
 }
 
-/// Resolves adaptations for one kernel and module: pure, given by [`super::adapting`].
+/// Resolves adaptations for one kernel and module: pure, given by whoever knows the catalogue.
 pub type Resolver<'a> = dyn Fn(&KernelFacts, &SourceFacts, Mode, &str) -> Result<Adapted, Refusal> + 'a;
 
 /// Makes the plan.

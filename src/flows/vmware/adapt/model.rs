@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! What an adaptation file says, typed. The format is described in `docs/adaptations.md`; [`super::read`]
+//! What an adaptation file says, typed. The format is described in `docs/adaptations.md`; `super::read`
 //! reads it.
 
 use super::expr::Expr;
