@@ -18,6 +18,8 @@ use zbus::{Connection, MessageStream, connection};
 ///
 /// [`Caller::asking`]: super::caller::Caller::asking
 const PROMPT: Duration = Duration::from_secs(20);
+/// How often it is looked at least whether there is nothing to do.
+const LOOK: Duration = Duration::from_millis(5);
 /// How often the end of a run is looked for when the helper is asked to leave.
 const DRAIN: Duration = Duration::from_millis(100);
 
@@ -124,11 +126,8 @@ async fn take_name(connection: &Connection) -> zbus::Result<()> {
 async fn stay_while_needed(shared: &Arc<Shared>, connection: &Connection, limit: Duration) {
     loop {
         let left = limit.saturating_sub(shared.work.idle_for());
-        if !left.is_zero() {
-            Timer::after(left.max(Duration::from_millis(20))).await;
-            continue;
-        }
-        if !shared.work.start_leaving() {
+        if !left.is_zero() || !shared.work.start_leaving() {
+            Timer::after(left.max(LOOK)).await;
             continue;
         }
         if connection.release_name(NAME).await.is_err() {

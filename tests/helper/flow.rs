@@ -149,7 +149,11 @@ pub fn serve() -> ExitCode {
         failpoint::die_at(at.trim(), 1);
     }
     if let Ok(log) = std::fs::File::options().create(true).append(true).open(wish("log")) {
-        tracing_subscriber::fmt().with_writer(std::sync::Mutex::new(log)).with_ansi(false).init();
+        tracing_subscriber::fmt()
+            .with_writer(std::sync::Mutex::new(log))
+            .with_ansi(false)
+            .with_max_level(tracing::Level::DEBUG)
+            .init();
     }
     let root = Root::open(Path::new(&format!("{HERE}/root"))).unwrap();
     let host = Host::from_parts(root, Arc::new(RealRunner), Arc::new(HoldingClock), HostKind::PartialRoot);

@@ -12,6 +12,7 @@ pub const CASES: &[Case] = &[
     ("the_program_itself_serves_this_machine", the_program_itself_serves_this_machine),
     ("it_leaves_when_idle_and_comes_back_when_called", it_leaves_when_idle_and_comes_back),
     ("no_call_is_lost_while_it_leaves", no_call_is_lost_while_it_leaves),
+    ("no_call_is_lost_when_it_always_leaves", no_call_is_lost_when_it_always_leaves),
     ("an_interrupted_run_is_found_and_taken_back", an_interrupted_run_is_found_and_taken_back),
     ("an_end_from_outside_takes_the_run_back", an_end_from_outside_takes_the_run_back),
     ("a_second_helper_leaves_the_first_alone", a_second_helper_leaves_the_first_alone),
@@ -105,6 +106,21 @@ fn a_second_helper_leaves_the_first_alone(world: &World) {
     let status = std::process::Command::new(wish("helper-test")).arg("serve").status().unwrap();
     assert!(status.success());
     assert_eq!(world.helper(), Some(first));
+}
+
+fn no_call_is_lost_when_it_always_leaves(_: &World) {
+    // It gives its name up as soon as there is nothing to do for a moment, so that calls keep coming just then.
+    std::fs::write(wish("idle"), "0").unwrap();
+    let script = json!(vec![json!({ "op": "gather" }); 150]);
+    let clients: Vec<_> = (0..3).map(|_| Client::start("may", &script)).collect();
+    for client in clients {
+        let answers = client.all();
+        assert_eq!(answers.len(), 150);
+        assert!(answers.iter().all(|a| a["ok"]["input"] == "first\n"), "{answers:?}");
+    }
+    let called_back =
+        std::fs::read_to_string(wish("log")).unwrap().matches("called back while leaving").count();
+    assert!(called_back > 0, "no call came while it left");
 }
 
 fn a_helper_that_is_not_installed(world: &World) {
