@@ -22,6 +22,7 @@ pub mod polkit;
 mod run;
 mod serve;
 mod service;
+mod shared;
 mod work;
 
 pub use options::{Options, OptionsError};

@@ -5,7 +5,7 @@
 use super::caller::Caller;
 use super::job::{Live, Standing, run_error};
 use super::polkit::authorize;
-use super::service::Shared;
+use super::shared::Shared;
 use super::work::{self, lock};
 use crate::engine::{self, Event, Owner, Permission, RunState, RunSummary, StepState};
 use crate::ipc::{Error, RUN_INTERFACE, run_path};

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! From start to leaving.
 
-use super::service::{Service, Shared};
+use super::service::Service;
+use super::shared::Shared;
 use super::{Flows, Options};
 use crate::engine::{self, RunState};
 use crate::host::{Host, HostError};
