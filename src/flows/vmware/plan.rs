@@ -159,6 +159,13 @@ fn refuse_what_cannot_be(choices: &Choices, facts: &VmwareFacts) -> Result<(), R
         let reason = format!("{}: {}", first.release, first.reason);
         return Err(Refusal::new("headers-missing", reason, first.remedy.clone()));
     }
+    if choices.mode == Mode::Optimized && facts.cpu.is_none() {
+        return Err(Refusal::new(
+            "processor-unknown",
+            "The processor that optimized modules would be for is not known here.",
+            "Use --mode vanilla; on a scratch root nothing tells the processor.",
+        ));
+    }
     if !facts.missing_tools.is_empty() {
         return Err(Refusal::new(
             "tools-missing",

@@ -90,7 +90,16 @@ fn the_same_facts_and_choices_have_the_same_digest_and_others_have_not() {
     changed.sources[0].sha256 = "other".into();
     assert_ne!(one, plan(&Choices::default(), &changed, &resolved).unwrap().digest());
     let optimized = Choices { mode: Mode::Optimized, ..Choices::default() };
-    assert_ne!(one, plan(&optimized, &facts(), &resolved).unwrap().digest());
+    assert_eq!(plan(&optimized, &facts(), &resolved).unwrap_err().code, "processor-unknown");
+    let mut known = facts();
+    known.cpu = Some(CpuFacts {
+        model: "AMD EPYC".into(),
+        march: "x86-64-v3".into(),
+        nested_paging: true,
+        avx512: false,
+        nvme: false,
+    });
+    assert_ne!(one, plan(&optimized, &known, &resolved).unwrap().digest());
 }
 
 #[test]
