@@ -13,14 +13,14 @@ use hostwright::engine::{Event, Inputs, Owner, Plan, RunState, build, edit, exec
 use hostwright::flows;
 use hostwright::host::{Cancel, Command, Host, RealRunner, Runner};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const RATIO: f64 = 1.05;
-const UNCHANGED: Duration = Duration::from_secs(1);
+const UNCHANGED: f64 = 1.0;
 
 /// Plain make stands back for other programs as far as the step's sandbox does, and has a session of its own as
 /// every sandbox has (the scheduler shares the processors out among sessions). Even so, only a machine that
-/// does nothing else gives figures that mean something.
+/// does nothing else gives figures that mean something; as root, `chrt -r 1` in front of it is the next best.
 const NICE: &str = "10";
 
 fn sh(script: &str) {
@@ -69,8 +69,14 @@ fn planned(host: &Host) -> BuildModules {
     step.unwrap_or_else(|| panic!("the plan builds nothing"))
 }
 
+fn timed(work: impl FnOnce()) -> f64 {
+    let began = Instant::now();
+    work();
+    began.elapsed().as_secs_f64()
+}
+
 /// Carries out just this step, with all that belongs to a run.
-fn carry_out(host: &Host, step: &BuildModules) -> Duration {
+fn carry_out(host: &Host, step: &BuildModules) -> f64 {
     let step = Step::BuildModules(step.clone());
     let plan = Plan {
         version: 1,
@@ -86,16 +92,24 @@ fn carry_out(host: &Host, step: &BuildModules) -> Duration {
     };
     let owner = Owner { uid: 0, name: "bench".to_owned() };
     let mut sink = |_: Event| {};
-    let began = Instant::now();
-    let report =
-        execute(host, &plan, &Inputs::default(), &owner, &|_, _| vec![], &Cancel::new(), &mut sink).unwrap();
-    let took = began.elapsed();
-    assert_eq!(report.state, RunState::Done, "{}", report.message);
-    took
+    timed(|| {
+        let check = |_: &Host, _: &Plan| vec![];
+        let inputs = Inputs::default();
+        let report = execute(host, &plan, &inputs, &owner, &check, &Cancel::new(), &mut sink).unwrap();
+        assert_eq!(report.state, RunState::Done, "{}", report.message);
+    })
 }
 
-/// Plain make of one module after the other, as a person would call it: all processors for each.
-fn plain(trees: &[(String, source::Files)], step: &BuildModules, dir: &Path) -> Duration {
+/// How plain make is called.
+#[derive(Clone, Copy)]
+enum Plain {
+    /// One module after the other with all processors for each, as a person calls it.
+    OneByOne,
+    /// Both from one makefile, whose `make -j` shares its jobs out between them: the best that make can do.
+    Together,
+}
+
+fn plain(trees: &[(String, source::Files)], step: &BuildModules, dir: &Path, how: Plain) -> f64 {
     let _ = std::fs::remove_dir_all(dir);
     for (module, files) in trees {
         for (path, bytes) in files {
@@ -105,15 +119,32 @@ fn plain(trees: &[(String, source::Files)], step: &BuildModules, dir: &Path) -> 
         }
     }
     let jobs = std::thread::available_parallelism().unwrap().get();
-    let began = Instant::now();
-    for module in &step.modules {
-        let make = kbuild::make(step, module, kbuild::Jobs::Own(jobs));
-        let here = dir.display().to_string();
-        let args = make.args.iter().map(|a| a.replace("=/build/", &format!("={here}/")));
-        let command = Command::new("setsid").args(["--wait", "nice", "-n", NICE, "make"]).args(args);
-        RealRunner.run_ok(&command).unwrap();
-    }
-    let took = began.elapsed();
+    let here = dir.display().to_string();
+    let args = |module, jobs| {
+        let make = kbuild::make(step, module, jobs);
+        make.args.into_iter().map(|a| a.replace("=/build/", &format!("={here}/"))).collect::<Vec<_>>()
+    };
+    let make = || Command::new("setsid").args(["--wait", "nice", "-n", NICE, "make"]);
+    let commands: Vec<Command> = match how {
+        Plain::OneByOne => {
+            step.modules.iter().map(|m| make().args(args(m, kbuild::Jobs::Own(jobs)))).collect()
+        }
+        Plain::Together => {
+            let mut makefile = "all: vmmon vmnet\n".to_owned();
+            for module in &step.modules {
+                let call = Command::new("").args(args(module, kbuild::Jobs::Shared(0, 0))).display();
+                let call = call.trim_start_matches("''").replace("$(", "$$(");
+                makefile.push_str(&format!("{}:\n\t+$(MAKE){call}\n", module.module));
+            }
+            std::fs::write(dir.join("Makefile"), makefile).unwrap();
+            vec![make().args(["-C", &here, &format!("-j{jobs}")])]
+        }
+    };
+    let took = timed(|| {
+        for command in &commands {
+            RealRunner.run_ok(command).unwrap();
+        }
+    });
     for module in &step.modules {
         assert!(dir.join(kbuild::output(&module.module)).exists(), "plain make made no {}", module.module);
     }
@@ -121,7 +152,7 @@ fn plain(trees: &[(String, source::Files)], step: &BuildModules, dir: &Path) -> 
 }
 
 fn main() {
-    let rounds = std::env::var("ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(5);
+    let rounds: usize = std::env::var("ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(5);
     let practice = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/practice");
     let sources = std::env::var_os("VMWARE_SOURCES").map_or(practice, PathBuf::from);
     let dir = tempfile::tempdir().unwrap();
@@ -145,37 +176,40 @@ fn main() {
         })
         .collect();
 
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut ours, mut one_by_one, mut together) = (Vec::new(), Vec::new(), Vec::new());
     // The first round warms the caches of the machine and does not count.
     for round in 0..=rounds {
         build::clean_cache(&host).unwrap();
-        let (a, b) = if round % 2 == 0 {
-            let a = carry_out(&host, &step);
-            (a, plain(&trees, &step, plain_dir.path()))
-        } else {
-            let b = plain(&trees, &step, plain_dir.path());
-            (carry_out(&host, &step), b)
-        };
-        println!("round {round}: step {:.2} s, plain make {:.2} s", a.as_secs_f64(), b.as_secs_f64());
+        let a = carry_out(&host, &step);
+        let b = plain(&trees, &step, plain_dir.path(), Plain::OneByOne);
+        let c = plain(&trees, &step, plain_dir.path(), Plain::Together);
+        println!("round {round}: step {a:.2} s, plain make one by one {b:.2} s, together {c:.2} s");
         if round > 0 {
             ours.push(a);
-            theirs.push(b);
+            one_by_one.push(b);
+            together.push(c);
         }
     }
     let unchanged = carry_out(&host, &step);
-    let best = |times: &[Duration]| times.iter().min().unwrap().as_secs_f64();
-    let median = |times: &mut Vec<Duration>| {
-        times.sort();
-        times[times.len() / 2].as_secs_f64()
-    };
-    let by_best = best(&ours) / best(&theirs);
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!("load of the machine: {}", load.trim());
-    println!("best:   step {:.2} s, plain make {:.2} s, ratio {by_best:.3}", best(&ours), best(&theirs));
-    let (a, b) = (median(&mut ours), median(&mut theirs));
-    println!("median: step {a:.2} s, plain make {b:.2} s, ratio {:.3}", a / b);
-    println!("unchanged once more: {:.3} s", unchanged.as_secs_f64());
+    for times in [&mut ours, &mut one_by_one, &mut together] {
+        times.sort_by(f64::total_cmp);
+    }
+    let middle = rounds / 2;
+    for (name, times) in [("one by one", &one_by_one), ("together", &together)] {
+        println!(
+            "step / plain make {name}: best {:.2} s / {:.2} s = {:.3}, median {:.2} s / {:.2} s = {:.3}",
+            ours[0],
+            times[0],
+            ours[0] / times[0],
+            ours[middle],
+            times[middle],
+            ours[middle] / times[middle]
+        );
+    }
+    println!("unchanged once more: {unchanged:.3} s");
     // The best of each: what else runs on the machine only ever adds.
-    assert!(by_best <= RATIO, "the step takes more than {RATIO} × plain make");
+    assert!(ours[0] / one_by_one[0] <= RATIO, "the step takes more than {RATIO} × plain make");
     assert!(unchanged < UNCHANGED, "an unchanged build takes too long");
 }

@@ -15,6 +15,7 @@ mod command;
 #[doc(hidden)]
 pub mod failpoint;
 pub mod fake;
+mod limits;
 mod lock;
 mod root;
 mod sandbox;
@@ -23,9 +24,9 @@ mod work;
 
 pub use clock::{Clock, SystemClock};
 pub use command::{
-    Cancel, Command, CommandError, Inherited, Limits, Line, Output, PATH, RealRunner, Runner, Stream,
-    check as check_status,
+    Cancel, Command, CommandError, Line, Output, PATH, RealRunner, Runner, Stream, check as check_status,
 };
+pub use limits::{Inherited, Limits};
 pub use lock::{Lock, LockError};
 pub use root::{Entry, FileKind, FileMeta, FileState, HostError, Root};
 pub use sandbox::{BuildUser, Form, INSIDE, Sandbox, SandboxError};
