@@ -154,7 +154,8 @@ fn plain(trees: &[(String, source::Files)], step: &BuildModules, dir: &Path, how
 fn main() {
     let rounds: usize = std::env::var("ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(5);
     let practice = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/practice");
-    let sources = std::env::var_os("VMWARE_SOURCES").map_or(practice, PathBuf::from);
+    let sources =
+        std::env::var_os("VMWARE_SOURCES").filter(|s| !s.is_empty()).map_or(practice, PathBuf::from);
     let dir = tempfile::tempdir().unwrap();
     let plain_dir = tempfile::tempdir().unwrap();
     let release = release();

@@ -27,7 +27,8 @@
 //!
 //! *reading a machine* → [`detect`]; *deciding* → `flows`; *changing a machine* → [`engine::steps`];
 //! *crossing the privilege boundary* → `ipc` and `helper`; *showing* → `cli` (and later `ui`).
-//! Arrows go one way: `cli → ipc → helper → engine → host`, and `flows → engine, detect`.
+//! *a virtual machine* → [`guest`], and [`init`] inside it.
+//! Arrows go one way: `cli → ipc → helper → engine → guest → host`, and `flows → engine, detect, guest`.
 
 // The recorded hosts of tests/ name the library from outside; tests inside share them.
 #[cfg(test)]
@@ -37,6 +38,8 @@ pub mod cli;
 pub mod detect;
 pub mod engine;
 pub mod flows;
+pub mod guest;
 pub mod helper;
 pub mod host;
+pub mod init;
 pub mod ipc;

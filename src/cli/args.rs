@@ -3,7 +3,7 @@
 
 use super::screen::Colour;
 use super::{
-    apply, completions, detect, doctor, export, log, man, plan, profile, runs, status, undo, vmware,
+    apply, completions, detect, doctor, export, lab, log, man, plan, profile, runs, status, undo, vmware,
 };
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -85,6 +85,7 @@ pub(crate) enum Command {
     Detect(detect::Detect),
     Status(status::Status),
     Vmware(vmware::Vmware),
+    Lab(lab::Lab),
     Plan(plan::Plan),
     Apply(apply::Apply),
     Undo(undo::Undo),

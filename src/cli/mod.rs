@@ -17,6 +17,7 @@ mod doctor;
 mod errors;
 mod export;
 mod helper;
+mod lab;
 mod log;
 mod look;
 mod machine;
@@ -79,6 +80,7 @@ fn run(session: &mut Session, command: Command) -> Result<Exit, Problem> {
         Command::Detect(args) => detect::run(session, &args),
         Command::Status(args) => status::run(session, &args),
         Command::Vmware(args) => vmware::run(session, args),
+        Command::Lab(args) => lab::run(session, args),
         Command::Plan(args) => plan::run(session, &args),
         Command::Apply(args) => apply::run(session, &args),
         Command::Undo(args) => undo::run(session, &args),
