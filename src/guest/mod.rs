@@ -13,4 +13,13 @@
 //! Knows nothing of flows. The lab boots what a person wants to see; the engine's step `Rehearse` boots a
 //! kernel with modules that were just built.
 
+mod error;
+mod report;
+mod run;
+mod setup;
 pub mod spec;
+
+pub use error::GuestError;
+pub use report::{AcceleratorUsed, Outcome, Report, SCHEMA, Stage, Trouble, TroubleKind};
+pub use run::run;
+pub use setup::{GuestEvent, Input, Setup, Wrap};
