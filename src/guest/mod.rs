@@ -14,6 +14,9 @@
 //! kernel with modules that were just built.
 
 mod error;
+pub mod initramfs;
+pub mod kernel;
+pub mod modules;
 mod report;
 mod run;
 mod setup;
@@ -23,3 +26,9 @@ pub use error::GuestError;
 pub use report::{AcceleratorUsed, Outcome, Report, SCHEMA, Stage, Trouble, TroubleKind};
 pub use run::run;
 pub use setup::{GuestEvent, Input, Setup, Wrap};
+
+/// The program that every guest with an initramfs of ours starts with: static, stripped, for this machine's
+/// architecture.
+pub fn init_image() -> &'static [u8] {
+    include_bytes!(concat!(env!("OUT_DIR"), "/hostwright-init"))
+}
