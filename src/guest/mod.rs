@@ -13,14 +13,19 @@
 //! Knows nothing of flows. The lab boots what a person wants to see; the engine's step `Rehearse` boots a
 //! kernel with modules that were just built.
 
+mod bzimage;
+mod cache;
 mod error;
+mod index;
 pub mod initramfs;
 pub mod kernel;
 pub mod modules;
+mod program;
 mod report;
 mod run;
 mod setup;
 pub mod spec;
+mod vmlinux;
 
 pub use error::GuestError;
 pub use report::{AcceleratorUsed, Outcome, Report, SCHEMA, Stage, Trouble, TroubleKind};
