@@ -63,6 +63,6 @@ fn init() -> Result<(), Error> {
                     libc6-dev (Debian, Ubuntu), glibc-static (Fedora, RHEL) or glibc-devel-static (openSUSE)"
             .into());
     }
-    eprintln!("{said}");
+    said.lines().for_each(|line| println!("cargo::error={line}"));
     Err("hostwright-init could not be compiled, see above".into())
 }
