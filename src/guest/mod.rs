@@ -13,11 +13,15 @@
 //! Knows nothing of flows. The lab boots what a person wants to see; the engine's step `Rehearse` boots a
 //! kernel with modules that were just built.
 
+pub mod argv;
+pub mod console;
 mod error;
+pub mod qmp;
 mod report;
 mod run;
 mod setup;
 pub mod spec;
+mod wires;
 
 pub use error::GuestError;
 pub use report::{AcceleratorUsed, Outcome, Report, SCHEMA, Stage, Trouble, TroubleKind};
