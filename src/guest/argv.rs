@@ -112,6 +112,8 @@ pub struct DiskFile {
     pub format: ImageFormat,
     /// What happens with what is written.
     pub writes: Writes,
+    /// Its serial number, by which the guest finds it; 20 bytes at most.
+    pub serial: Option<&'static str>,
 }
 
 /// UEFI firmware.
@@ -353,7 +355,8 @@ fn disks(out: &mut Args, p: &Prepared) {
             format!("if=none,id=disk{n},node-name=disk{n},format={format}{writes},discard=unmap,file={file}"),
         );
         let boot = if firmware_boots { format!(",bootindex={}", n + 1) } else { String::new() };
-        out.pair("-device", format!("{},drive=disk{n}{boot}", p.device("virtio-blk")));
+        let serial = disk.serial.map(|s| format!(",serial={s}")).unwrap_or_default();
+        out.pair("-device", format!("{},drive=disk{n}{serial}{boot}", p.device("virtio-blk")));
     }
 }
 

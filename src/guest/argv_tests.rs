@@ -46,6 +46,7 @@ fn iso() -> Prepared {
             path: "/runs/1/disk.qcow2".into(),
             format: ImageFormat::Qcow2,
             writes: Writes::Kept,
+            serial: None,
         }],
         ..kernel()
     }
@@ -96,7 +97,7 @@ fn a_command_to_paste_writes_where_a_person_looks() {
 
 #[test]
 fn what_is_written_to_a_disk_goes_where_it_was_wanted() {
-    let disk = |writes| DiskFile { path: "/d".into(), format: ImageFormat::Raw, writes };
+    let disk = |writes| DiskFile { path: "/d".into(), format: ImageFormat::Raw, writes, serial: None };
     for (writes, option) in
         [(Writes::Kept, "raw,discard"), (Writes::Dropped, "snapshot=on"), (Writes::Refused, "readonly=on")]
     {

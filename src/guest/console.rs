@@ -85,7 +85,7 @@ fn plain(raw: &str) -> String {
         if c == '\u{1b}' {
             // ECMA-48: a control sequence ends with a character from @ to ~; other escapes are one character.
             if chars.next() == Some('[') {
-                while let Some(c) = chars.next() {
+                for c in chars.by_ref() {
                     if ('@'..='~').contains(&c) {
                         break;
                     }

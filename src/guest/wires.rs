@@ -194,6 +194,10 @@ impl Lines {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+    /// What has come of a line that has no end yet.
+    pub(super) fn rest(&self) -> Option<String> {
+        (!self.0.is_empty()).then(|| String::from_utf8_lossy(&self.0).into_owned())
+    }
 }
 
 #[cfg(test)]
