@@ -15,16 +15,20 @@
 
 pub mod accel;
 pub mod argv;
+mod bzimage;
+mod cache;
 mod collect;
 pub mod console;
 mod error;
 pub mod firmware;
+mod index;
 pub mod initramfs;
 pub mod kernel;
 mod live;
 pub mod modules;
 mod outcome;
 mod prepare;
+mod program;
 pub mod qmp;
 mod report;
 mod run;
@@ -32,6 +36,7 @@ pub mod running;
 mod setup;
 mod share;
 pub mod spec;
+mod vmlinux;
 mod wires;
 
 pub use error::GuestError;

@@ -3,6 +3,7 @@
 //! with nothing but the standard library) as the program that every initramfs of ours starts with.
 
 pub mod config;
+pub mod newc;
 pub mod protocol;
 
 /// The whole of `hostwright-init`.

@@ -45,6 +45,9 @@ pub const VERSION: u32 = 1;
 /// Where the configuration is in the initramfs.
 pub const CONFIG: &str = "/hostwright/config";
 
+/// Where the list of modules is in the initramfs: lines of file system or `always`, `must` or `may`, path.
+pub const MODULES: &str = "/hostwright/modules";
+
 /// Names of the virtio-serial ports, as in `/sys/class/virtio-ports/*/name`.
 pub const CONTROL: &str = "org.hostwright.control";
 /// Standard input of the guest's command; its end is the end of the connection.
