@@ -4,9 +4,12 @@
 mod boot;
 mod build;
 mod eject;
+mod machine;
 mod matrix;
+mod places;
 mod report;
 mod run;
+mod tell;
 mod write;
 
 use super::errors::{Exit, Problem};
