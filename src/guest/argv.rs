@@ -352,7 +352,7 @@ fn disks(out: &mut Args, p: &Prepared) {
         let (format, file) = (driver(disk.format), escape(&disk.path));
         out.pair(
             "-drive",
-            format!("if=none,id=disk{n},node-name=disk{n},format={format}{writes},discard=unmap,file={file}"),
+            format!("if=none,id=disk{n},format={format}{writes},discard=unmap,file={file}"),
         );
         let boot = if firmware_boots { format!(",bootindex={}", n + 1) } else { String::new() };
         let serial = disk.serial.map(|s| format!(",serial={s}")).unwrap_or_default();

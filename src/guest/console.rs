@@ -78,7 +78,7 @@ impl Console {
 }
 
 /// The line without the escape sequences of a terminal.
-fn plain(raw: &str) -> String {
+pub(super) fn plain(raw: &str) -> String {
     let mut out = String::with_capacity(raw.len());
     let mut chars = raw.chars().peekable();
     while let Some(c) = chars.next() {
@@ -201,6 +201,10 @@ fn told(text: &str) -> Option<Told> {
     }
     if let Some(rest) = text.strip_prefix("SeaBIOS (version ") {
         return stage("firmware", &format!("SeaBIOS {}", rest.trim_end_matches(')')));
+    }
+    // EDK2 starts its own shell when nothing else can be started.
+    if text.contains("BdsDxe: starting ") && text.contains("EFI Internal Shell") {
+        return Some(Told::NothingBootable("UEFI found nothing else than its own shell".into()));
     }
     if let Some((_, rest)) = text.split_once("BdsDxe: starting ") {
         return stage("boot loader", rest);

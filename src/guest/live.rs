@@ -313,6 +313,10 @@ pub fn screenshot(qmp: &mut Qmp, path: &Path) -> Result<(), GuestError> {
 
 impl Heard {
     fn stage(&mut self, stage: Stage, events: &mut dyn FnMut(GuestEvent<'_>)) {
+        // SeaBIOS says twice who it is.
+        if self.stages.last().is_some_and(|s| s.name == stage.name && s.note == stage.note) {
+            return;
+        }
         events(GuestEvent::Stage(&stage));
         self.stages.push(stage);
     }
@@ -348,11 +352,12 @@ impl Heard {
         events: &mut dyn FnMut(GuestEvent<'_>),
     ) {
         events(GuestEvent::Console(line));
-        if !line.trim().is_empty() {
+        let plain = super::console::plain(line);
+        if !plain.trim().is_empty() {
             if self.tail.len() == TAIL {
                 self.tail.pop_front();
             }
-            self.tail.push_back(line.to_owned());
+            self.tail.push_back(plain);
         }
         match self.console.line(line) {
             Some(Told::Stage(name, note)) => {

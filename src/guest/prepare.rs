@@ -329,9 +329,22 @@ fn file(setup: &Setup<'_>, path: &Path, write: bool, kept: &mut Kept) -> Result<
         return Err(GuestError::refused("no-image", reason, "give a file"));
     }
     if setup.wrap.is_some() {
-        return Ok(inherited(opened, kept));
+        // QEMU opens it anew through /proc, and its user there may not be one who can.
+        use std::os::unix::fs::PermissionsExt;
+        let readable = meta.permissions().mode() & 0o004 != 0;
+        let file = if readable || write { opened } else { in_memory(opened, path)? };
+        return Ok(inherited(file, kept));
     }
     text(path)
+}
+
+/// A copy of a file in memory, which everybody who has it can read.
+fn in_memory(mut from: File, path: &Path) -> Result<File, GuestError> {
+    use rustix::fs::{MemfdFlags, memfd_create};
+    let memory = memfd_create(c"hostwright", MemfdFlags::CLOEXEC);
+    let mut memory = File::from(memory.map_err(|e| super::wires::system("get memory for a file")(e.into()))?);
+    std::io::copy(&mut from, &mut memory).map_err(|e| GuestError::file("copy into memory", path, e))?;
+    Ok(memory)
 }
 
 fn inherited(file: File, kept: &mut Kept) -> String {

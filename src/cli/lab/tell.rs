@@ -11,7 +11,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-/// Lines of the console that are shown when a guest did not end well.
+/// Most lines of the console that are shown when a guest did not end well.
 const TAIL: usize = 15;
 
 /// The status of a guest that did not get as far as to have one.
@@ -125,14 +125,12 @@ pub(super) fn ended(
             "The guest was ended, and nothing of it is left but the run's folder.",
         ));
     }
-    let mut reason = sentence(&words(report));
+    let reason = sentence(&words(report));
     let quiet = matches!(report.outcome, Outcome::Signalled { .. } | Outcome::Stopped);
-    if !quiet && !report.console_tail.is_empty() {
-        reason.push_str("\n\nThe end of its console:\n");
-        let from = report.console_tail.len().saturating_sub(TAIL);
-        for line in &report.console_tail[from..] {
-            reason.push_str(&format!("  {}\n", clean(line)));
-        }
+    let lines = telling(report);
+    if !quiet && !lines.is_empty() {
+        let text: String = lines.iter().map(|l| format!("  {}\n", clean(l))).collect();
+        session.voice.say(&look.dim(&text));
     }
     let title = if asked { "The command did not end" } else { "The guest did not end well" };
     let mut remedy = format!("See all of it: hostwright lab report {run}");
@@ -140,6 +138,14 @@ pub(super) fn ended(
         remedy.push_str(&format!("\nIts screen: {}", folder.join(picture).display()));
     }
     Err(Problem::new(exit, kind(&report.outcome), title, reason).remedy(remedy))
+}
+
+/// The lines that tell most: those of the kernel's complaint, else the end of the console.
+fn telling(report: &Report) -> &[String] {
+    match report.worst() {
+        Some(trouble) => &trouble.lines[..trouble.lines.len().min(TAIL)],
+        None => &report.console_tail[report.console_tail.len().saturating_sub(TAIL)..],
+    }
 }
 
 /// What a process that ran this guest ends with. Pure.
