@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `hostwright status`: whether VMware's modules are in order.
 
-mod assess;
-
 use super::detect::render_rows;
 use super::errors::{Exit, Problem};
 use super::look::{Look, pad};
 use super::session::Session;
 use crate::detect::gather;
-use assess::{Assessment, assess};
+use crate::tell::{Assessment, assess};
 use clap::Args;
 
 /// Say whether VMware's modules are in order for each kernel

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Whether VMware's modules are in order for each kernel. Pure: facts and runs → what to say.
 
-use crate::cli::detect::Row;
-use crate::cli::look::Mark;
+use super::{Mark, Row, run_state};
 use crate::detect::kernel::{Headers, Kernel};
 use crate::detect::signing::KeyOwner;
 use crate::detect::{Facts, Finding, ModuleFile, ModuleSignature};
@@ -300,7 +299,7 @@ fn run_notes(runs: &[RunSummary], command: &dyn Fn(&str) -> String) -> Vec<Row> 
         Some(run) if run.state == RunState::Interrupted => {}
         None => notes.push(Row::new(Mark::Neutral, "Last run", "none yet")),
         Some(run) => {
-            let (mark, word) = crate::cli::runs::state(run.state);
+            let (mark, word) = run_state(run.state);
             let mark = if mark == Mark::Bad { Mark::Warning } else { mark };
             let mut row = Row::new(mark, "Last run", format!("{} ({}): {word}", run.run, run.title));
             if matches!(run.state, RunState::Failed | RunState::UndoStopped) {
@@ -313,5 +312,5 @@ fn run_notes(runs: &[RunSummary], command: &dyn Fn(&str) -> String) -> Vec<Row> 
 }
 
 #[cfg(test)]
-#[path = "assess_tests.rs"]
+#[path = "state_tests.rs"]
 mod tests;
