@@ -3,6 +3,7 @@
 
 mod apply;
 mod clean;
+mod kernel_event;
 mod logs;
 pub(crate) mod options;
 mod plan;
@@ -28,6 +29,7 @@ enum Command {
     Restore(restore::Restore),
     Clean(clean::Clean),
     Logs(logs::Logs),
+    KernelEvent(kernel_event::KernelEvent),
 }
 
 /// Runs `vmware`.
@@ -39,5 +41,6 @@ pub(crate) fn run(session: &mut Session, args: Vmware) -> Result<Exit, Problem> 
         Command::Restore(args) => restore::run(session, &args),
         Command::Clean(args) => clean::run(session, &args),
         Command::Logs(args) => logs::run(session, &args),
+        Command::KernelEvent(args) => kernel_event::run(session, &args),
     }
 }
