@@ -33,6 +33,13 @@ for module in vmmon vmnet; do
   tar --create --file "/usr/lib/vmware/modules/source/$module.tar" --directory "$project/data/practice" "$module-only"
 done
 
+# The kernel that is there.
+here_release=
+for build in /lib/modules/*/build; do
+  if [[ -e $build/Module.symvers ]]; then here_release=$(basename "$(dirname "$build")"); fi
+done
+[[ -n $here_release ]] || fail "no kernel under /lib/modules has headers"
+
 # The other kernel that is installed: Debian's for clouds, the smallest.
 flavour=cloud-amd64
 apt-get update -q >/dev/null
@@ -43,7 +50,7 @@ release=${image#linux-image-}
 # Installing an image makes an initramfs, half a minute and booted by nobody here.
 ln -sf /bin/true /usr/sbin/update-initramfs
 
-run hostwright vmware apply --sign own --no-load --on-kernel-update hook --yes
+run hostwright vmware apply --kernel "$here_release" --sign own --no-load --on-kernel-update hook --yes
 for hook in postinst.d header_postinst.d postrm.d; do
   [[ -x /etc/kernel/$hook/zz-hostwright ]] || fail "there is no hook in /etc/kernel/$hook"
 done
@@ -75,7 +82,7 @@ left=$(find "/lib/modules/$release" -name 'vm*.ko*' 2>/dev/null || true)
 [[ ! -e /var/lib/hostwright/updates/$release.json ]] || fail "the outcome was left"
 
 echo "== the hooks go"
-run hostwright vmware apply --sign own --no-load --on-kernel-update never --yes
-left=$(find /etc/kernel /etc/hostwright -name '*hostwright*' -o -name vmware.json)
+run hostwright vmware apply --kernel "$here_release" --sign own --no-load --on-kernel-update never --yes
+left=$(find /etc/kernel /etc/hostwright -type f \( -name '*hostwright*' -o -name vmware.json \))
 [[ -z $left ]] || fail "left: $left"
 echo "kernel updates: passed"

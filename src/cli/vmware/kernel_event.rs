@@ -5,11 +5,11 @@
 use super::options::{KernelArg, Options};
 use crate::cli::errors::{Exit, Problem};
 use crate::cli::session::Session;
-use crate::detect::{Topic, gather};
+use crate::detect::modules::{Modinfo, decompress, module_name};
 use crate::engine::{Event, RunState};
 use crate::flows::vmware::updates::{OUTCOMES, Outcome, PROFILE};
 use crate::flows::vmware::{MODULES, RECORD};
-use crate::host::{Command, Host};
+use crate::host::{Command, FileKind, Host, Root};
 use clap::{Args, Subcommand};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -146,25 +146,40 @@ fn build(session: &Session, release: &str) -> Result<String, Problem> {
 /// Removes the modules of ours that a kernel which is gone left behind, and the folders that are empty then.
 fn removed(host: &Host, release: &str) -> Result<(), Problem> {
     let root = host.root();
-    let facts = gather(host, Some(&[Topic::Kernels]));
-    for module in facts.kernel(release).map(|k| k.vmware_modules.as_slice()).unwrap_or_default() {
-        // Only what carries our record: modules that others made are theirs to remove.
-        if !MODULES.contains(&module.name.as_str()) || !module.hostwright.contains_key(RECORD) {
-            continue;
-        }
-        root.remove_file(&module.path)?;
-        let mut folder = module.path.as_str();
-        while let Some((above, _)) = folder.rsplit_once('/') {
-            if !above.contains(release) || root.remove_dir(above).is_err() {
-                break;
+    let kernel = format!("/lib/modules/{release}");
+    // Of the kernel there may be nothing left but our own folder: it is no kernel any more that could be detected.
+    let mut folders = vec![kernel];
+    let mut next = 0;
+    while let Some(folder) = folders.get(next).cloned() {
+        next += 1;
+        for entry in root.list(&folder).unwrap_or_default() {
+            let path = format!("{folder}/{}", entry.name);
+            match entry.kind {
+                FileKind::Directory => folders.push(path),
+                FileKind::File if is_ours(root, &path) => root.remove_file(&path)?,
+                _ => {}
             }
-            folder = above;
         }
+    }
+    // Innermost first. Those that hold something stay.
+    for folder in folders.iter().rev() {
+        let _ = root.remove_dir(folder);
     }
     match root.remove_file(&format!("{OUTCOMES}/{release}.json")) {
         Err(e) if !e.is_not_found() => Err(e.into()),
         _ => Ok(()),
     }
+}
+
+/// Whether this is a module of VMware with our record: modules that others made are theirs to remove.
+fn is_ours(root: &Root, path: &str) -> bool {
+    let name = module_name(path).unwrap_or_default();
+    MODULES.contains(&name.as_str())
+        && root.read_at_most(path, 64 << 20).is_ok_and(|bytes| {
+            decompress(&bytes)
+                .and_then(|elf| Modinfo::of_module(&elf))
+                .is_ok_and(|info| info.get(&format!("hostwright_{RECORD}")).is_some())
+        })
 }
 
 fn keep(host: &Host, outcome: &Outcome) -> Result<(), Problem> {
