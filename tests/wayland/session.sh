@@ -62,7 +62,7 @@ chmod 755 "$root/usr/bin/"*
 export XDG_RUNTIME_DIR=$work/runtime
 install -d -m 700 "$XDG_RUNTIME_DIR"
 unset DISPLAY
-export XDG_SESSION_TYPE=wayland WAYLAND_DISPLAY=wayland-test GDK_DEBUG= GSK_RENDERER=cairo HOME=$work
+export XDG_SESSION_TYPE=wayland WAYLAND_DISPLAY=wayland-test GSK_RENDERER=cairo HOME=$work
 # X servers put their sockets there; on a machine that never had a display it is missing.
 [[ -d /tmp/.X11-unix ]] || install -d -m 1777 /tmp/.X11-unix
 weston --backend=headless-backend.so --xwayland --socket="$WAYLAND_DISPLAY" --idle-time=0 --no-config >"$work/weston.log" 2>&1 &
