@@ -6,6 +6,7 @@
 //! line on a scratch root and the helper on the machine come to the same plan by the same way.
 
 pub mod lab;
+pub mod vgpu;
 pub mod vmware;
 pub mod wayland;
 
