@@ -63,5 +63,6 @@ fn init() -> Result<(), Error> {
                     libc6-dev (Debian, Ubuntu), glibc-static (Fedora, RHEL) or glibc-devel-static (openSUSE)"
             .into());
     }
-    Err(format!("hostwright-init could not be compiled:\n{said}").into())
+    eprintln!("{said}");
+    Err("hostwright-init could not be compiled, see above".into())
 }

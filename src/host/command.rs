@@ -301,6 +301,43 @@ fn keep_open(fd: i32) -> std::io::Result<()> {
     rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).map_err(Into::into)
 }
 
+/// The command as the standard library starts it, all but its standard streams: cleared environment, own
+/// process group, dies with the thread that starts it.
+pub(super) fn prepared(command: &Command) -> std::process::Command {
+    let mut std_command = std::process::Command::new(&command.program);
+    std_command
+        .args(&command.args)
+        .env_clear()
+        .env("PATH", PATH)
+        .env("LC_ALL", "C.UTF-8")
+        .envs(command.env.iter().map(|(k, v)| (k, v)))
+        .current_dir(command.cwd.as_deref().unwrap_or_else(|| std::path::Path::new("/")))
+        .process_group(0);
+    if let Some((uid, gid)) = command.identity {
+        std_command.uid(uid).gid(gid);
+    }
+    let parent = nix::unistd::getpid();
+    let limits = command.limits;
+    let inherited: Vec<i32> = command.inherit.iter().map(Inherited::number).collect();
+    // SAFETY: between fork and exec only async-signal-safe calls are made (prctl, getppid, setrlimit,
+    // setpriority, open, write, close, fcntl), and nothing is allocated.
+    unsafe {
+        std_command.pre_exec(move || {
+            nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+            apply_limits(&limits)?;
+            for fd in &inherited {
+                keep_open(*fd)?;
+            }
+            // The parent may have died before the line above.
+            if nix::unistd::getppid() != parent {
+                return Err(std::io::Error::other("the parent process is gone"));
+            }
+            Ok(())
+        });
+    }
+    std_command
+}
+
 /// The machine's own processes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealRunner;
@@ -347,40 +384,11 @@ impl Runner for RealRunner {
     ) -> Result<Output, CommandError> {
         tracing::debug!(command = %command.display(), "run");
         let start_error = |source| CommandError::Start { command: command.display(), source };
-        let mut std_command = std::process::Command::new(&command.program);
+        let mut std_command = prepared(command);
         std_command
-            .args(&command.args)
-            .env_clear()
-            .env("PATH", PATH)
-            .env("LC_ALL", "C.UTF-8")
-            .envs(command.env.iter().map(|(k, v)| (k, v)))
-            .current_dir(command.cwd.as_deref().unwrap_or_else(|| std::path::Path::new("/")))
             .stdin(stdin_of(command).map_err(start_error)?)
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
-        if let Some((uid, gid)) = command.identity {
-            std_command.uid(uid).gid(gid);
-        }
-        let parent = nix::unistd::getpid();
-        let limits = command.limits;
-        let inherited: Vec<i32> = command.inherit.iter().map(Inherited::number).collect();
-        // SAFETY: between fork and exec only async-signal-safe calls are made (prctl, getppid, setrlimit,
-        // setpriority, open, write, close, fcntl), and nothing is allocated.
-        unsafe {
-            std_command.pre_exec(move || {
-                nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
-                apply_limits(&limits)?;
-                for fd in &inherited {
-                    keep_open(*fd)?;
-                }
-                // The parent may have died before the line above.
-                if nix::unistd::getppid() != parent {
-                    return Err(std::io::Error::other("the parent process is gone"));
-                }
-                Ok(())
-            });
-        }
+            .stderr(Stdio::piped());
         let mut child = std_command.spawn().map_err(start_error)?;
         let group = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
         let (sender, lines) = channel();

@@ -17,6 +17,7 @@ pub mod failpoint;
 pub mod fake;
 mod limits;
 mod lock;
+mod process;
 mod root;
 mod sandbox;
 mod view;
@@ -28,6 +29,7 @@ pub use command::{
 };
 pub use limits::{Inherited, Limits};
 pub use lock::{Lock, LockError};
+pub use process::{Ended, Process};
 pub use root::{Entry, FileKind, FileMeta, FileState, HostError, Root};
 pub use sandbox::{BuildUser, Form, INSIDE, Sandbox, SandboxError};
 pub use work::{TakeError, WORK, WorkFolder};
