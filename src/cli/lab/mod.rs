@@ -4,6 +4,7 @@
 mod boot;
 mod build;
 mod eject;
+mod image;
 mod machine;
 mod matrix;
 mod places;
@@ -27,7 +28,7 @@ pub(crate) struct Lab {
 #[derive(Debug, Subcommand)]
 enum Command {
     Boot(boot::Boot),
-    Build(build::Build),
+    Build(Box<build::Build>),
     Run(run::Run),
     Eject(eject::Eject),
     Write(write::Write),
