@@ -108,6 +108,18 @@ pub fn open(boot: &KernelBoot, cache: &Path) -> Result<Kernel, GuestError> {
     Ok(Kernel { release, boot, entry, slow_because: kept.slow_because, abilities })
 }
 
+/// The release that a bzImage says it is; `None` when it is no bzImage or says nothing.
+///
+/// # Errors
+/// When the image cannot be read.
+pub fn release_of(image: &Path) -> Result<Option<String>, GuestError> {
+    let mut head = Vec::with_capacity(bzimage::HEAD);
+    let source = File::open(image).map_err(|e| GuestError::file("read", image, e))?;
+    let read = source.take(bzimage::HEAD as u64).read_to_end(&mut head);
+    read.map_err(|e| GuestError::file("read", image, e))?;
+    Ok(bzimage::header(&head).ok().and_then(|header| header.release))
+}
+
 /// What is remembered of an image beside the ELF file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Kept {

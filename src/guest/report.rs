@@ -45,10 +45,10 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether the guest did what was wanted: its command exited with 0, or (without a command) it powered
-    /// itself off.
+    /// Whether the guest did what was wanted: its command exited with 0, the line that was waited for came, or
+    /// (without a command) it powered itself off.
     pub fn success(&self) -> bool {
-        matches!(self.outcome, Outcome::Exited { status: 0 } | Outcome::PoweredOff)
+        matches!(self.outcome, Outcome::Exited { status: 0 } | Outcome::PoweredOff | Outcome::Reached { .. })
     }
 
     /// The first complaint of the kernel that is more than a warning.
@@ -103,6 +103,16 @@ pub enum Outcome {
     NeverReachedInit {
         /// What is known of the reason.
         reason: String,
+    },
+    /// The firmware found nothing that it could start.
+    NothingBootable {
+        /// The firmware's line.
+        reason: String,
+    },
+    /// The line that was waited for came on the console, and the guest was ended.
+    Reached {
+        /// The line.
+        line: String,
     },
     /// It did not end in its time, and was ended.
     TimedOut {

@@ -45,9 +45,11 @@ pub struct Setup<'a> {
     pub wrap: Option<&'a Wrap<'a>>,
     /// Standard input of the guest's command.
     pub input: Input,
+    /// QEMU's environment: what a window needs (`DISPLAY`, `WAYLAND_DISPLAY`, `XDG_RUNTIME_DIR`…).
+    pub environment: Vec<(String, String)>,
     /// Whether a guest with a graphics card is photographed when it did not end well.
     pub screenshot_on_failure: bool,
-    /// Whether a disk that was made for this run is kept in its folder.
+    /// Whether what was made for this run (UEFI variables) is kept in its folder.
     pub keep: bool,
 }
 
@@ -62,6 +64,7 @@ impl<'a> Setup<'a> {
             name: "guest".into(),
             wrap: None,
             input: Input::Nothing,
+            environment: Vec::new(),
             screenshot_on_failure: true,
             keep: false,
         }
@@ -88,6 +91,8 @@ pub enum GuestEvent<'a> {
         command: &'a str,
         /// What runs the guest, and why that.
         accelerator: &'a AcceleratorUsed,
+        /// The host's port that leads to the guest's port 22.
+        ssh: Option<u16>,
     },
     /// The guest got somewhere.
     Stage(&'a Stage),
