@@ -350,10 +350,7 @@ fn disks(out: &mut Args, p: &Prepared) {
             Writes::Refused => ",readonly=on",
         };
         let (format, file) = (driver(disk.format), escape(&disk.path));
-        out.pair(
-            "-drive",
-            format!("if=none,id=disk{n},format={format}{writes},discard=unmap,file={file}"),
-        );
+        out.pair("-drive", format!("if=none,id=disk{n},format={format}{writes},discard=unmap,file={file}"));
         let boot = if firmware_boots { format!(",bootindex={}", n + 1) } else { String::new() };
         let serial = disk.serial.map(|s| format!(",serial={s}")).unwrap_or_default();
         out.pair("-device", format!("{},drive=disk{n}{serial}{boot}", p.device("virtio-blk")));
