@@ -12,9 +12,10 @@ use crate::cli::session::Session;
 use crate::cli::watch::Standing;
 use crate::flows::lab::runs;
 use crate::guest::spec::{Boot as What, Disk, ImageFormat};
-use crate::guest::{self, Setup};
+use crate::guest::{self, Report, Setup};
 use crate::host::Host;
 use clap::Args;
+use std::path::Path;
 
 /// Build what changed, and boot it
 ///
@@ -81,5 +82,28 @@ pub(crate) fn run(session: &mut Session, args: &Run) -> Result<Exit, Problem> {
             return Err(e.into());
         }
     };
-    ended(session, number, &folder, &report, teller, false)
+    let exit = ended(session, number, &folder, &report, teller, false)?;
+    match args.image.autorun() {
+        Some(power_off) if exit.code() == 0 => of_command(&report, power_off, &folder),
+        _ => Ok(exit),
+    }
+}
+
+/// What the image's own command says of the run: the guest's agent tells how it ended
+/// (`autorun:RESULT:STATUS`, the words of systemd.exec(5)).
+fn of_command(report: &Report, must_end: bool, folder: &Path) -> Result<Exit, Problem> {
+    let failed = |why: String| {
+        Err(Problem::new(Exit::Failed, "autorun", "The image's command failed", why)
+            .remedy(format!("See {}", folder.join(guest::CONSOLE).display())))
+    };
+    match report.stages.iter().find_map(|s| s.name.strip_prefix("autorun:")) {
+        Some(end) if end.starts_with("success:") => Ok(Exit::Done),
+        Some(end) => match end.split_once(':') {
+            Some(("exit-code", status)) => failed(format!("It ended with status {status}.")),
+            Some(("signal" | "core-dump", signal)) => failed(format!("Signal {signal} ended it.")),
+            _ => failed(format!("systemd says: {end}.")),
+        },
+        None if must_end => failed("The guest ended, and nothing was heard of the command.".to_owned()),
+        None => Ok(Exit::Done),
+    }
 }
