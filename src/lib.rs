@@ -43,3 +43,4 @@ pub mod helper;
 pub mod host;
 pub mod init;
 pub mod ipc;
+mod tell;

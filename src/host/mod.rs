@@ -24,6 +24,7 @@ mod view;
 mod work;
 
 pub use clock::{Clock, SystemClock};
+pub(crate) use command::quote;
 pub use command::{
     Cancel, Command, CommandError, Line, Output, PATH, RealRunner, Runner, Stream, check as check_status,
 };

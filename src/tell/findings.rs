@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Each topic of the facts as lines for people. Pure.
 
-use super::Row;
 use super::hardware::{cpu, gpus, iommu, memory, score, storage};
-use crate::cli::look::Mark;
+use super::{Mark, Row};
+
 use crate::detect::kernel::{CompilerFit, Headers, Kernel};
 use crate::detect::secure_boot::{BootTrust, Firmware};
 use crate::detect::signing::{KeyOwner, SigningKey};
@@ -11,7 +11,7 @@ use crate::detect::vmware::VmwareProduct;
 use crate::detect::{Facts, Finding, ModuleFile, Topic, VmwareRole};
 
 /// The lines of a topic.
-pub(super) fn of(facts: &Facts, topic: Topic) -> Vec<Row> {
+pub(crate) fn of(facts: &Facts, topic: Topic) -> Vec<Row> {
     match topic {
         Topic::Os => os(facts),
         Topic::RunningKernel => running(facts),

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Processor, memory, disks, graphics, IOMMU and the score as lines for people. Pure.
 
-use super::Row;
-use super::rows::{look_at, unknown, word};
-use crate::cli::look::{Mark, bytes, count};
+use super::findings::{look_at, unknown, word};
+use super::{Mark, Row, bytes, count};
 use crate::detect::{Facts, Finding};
 
 pub(super) fn cpu(facts: &Facts) -> Vec<Row> {
