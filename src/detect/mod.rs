@@ -11,6 +11,7 @@
 //! Every file is read below [`Host::root`](crate::host::Host::root), `/proc`, `/sys` and EFI variables
 //! too: a scratch root without a `/proc` of its own is not running, and says so in its findings.
 
+pub mod apt;
 pub mod boot;
 pub mod certificate;
 pub mod cpu;
@@ -25,9 +26,11 @@ pub mod kvm;
 mod look;
 pub mod memory;
 pub mod modules;
+pub mod nvidia;
 pub mod os;
 mod pci;
 pub mod processes;
+pub mod proxmox;
 pub mod score;
 pub mod secure_boot;
 pub mod session;
