@@ -44,3 +44,8 @@ pub mod host;
 pub mod init;
 pub mod ipc;
 mod tell;
+
+#[cfg(test)]
+#[path = "../tests/detect/recorded.rs"]
+#[allow(dead_code, missing_docs, reason = "shared with the tests of detect")]
+mod recorded;

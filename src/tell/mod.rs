@@ -6,12 +6,14 @@
 //! |---|---|
 //! | `findings`, `hardware` | the facts, topic by topic |
 //! | `state` | VMware's modules, keys and runs: whether something should be done |
+//! | `vgpu` | decisions of the vgpu flow |
 //! | `problem` | errors: a title, the reason, what to do |
 
 mod findings;
 mod hardware;
 mod problem;
 mod state;
+pub(crate) mod vgpu;
 
 pub(crate) use findings::of as findings;
 pub(crate) use problem::{Exit, Problem, machine_changed, sentence};
