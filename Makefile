@@ -53,6 +53,7 @@ test-kernels: ## build the modules for other releases' kernels, and load them in
 	$(CARGO) build --no-default-features --bins
 	tests/kernels/roots.sh
 	$(AS_ROOT) env PROFILE=dev VMWARE_SOURCES="$(VMWARE_SOURCES)" tests/kernels/matrix.sh
+	if command -v apt-get >/dev/null; then $(AS_ROOT) env PROFILE=dev tests/kernels/updates.sh; fi
 
 lint: ## formatting, clippy with the house rules, scripts, licences of dependencies
 	$(CARGO) fmt --check

@@ -39,7 +39,7 @@ pub mod storage;
 pub mod toolchain;
 pub mod vmware;
 
-pub use boot::{Bootloader, BootloaderKind, Initramfs, InitramfsTool};
+pub use boot::{BootTool, Bootloader, BootloaderKind, CommandLinePlace, Initramfs, InitramfsTool};
 pub use cpu::Cpu;
 pub use finding::Finding;
 pub use gather::{Options, Topic, UnknownTopic, gather, gather_with};

@@ -8,6 +8,7 @@
 pub mod lab;
 pub mod vgpu;
 pub mod vmware;
+pub mod wayland;
 
 use crate::engine::event::{Check, Sink};
 use crate::engine::plan::{Plan, Refusal};
@@ -21,7 +22,7 @@ pub enum PlanError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// There is no such flow.
-    #[error("there is no flow called `{0}`; there is: vmware")]
+    #[error("there is no flow called `{0}`; there are: vmware, wayland")]
     UnknownFlow(String),
     /// The choices are no valid document for this flow.
     #[error("the choices are not valid: {0}")]
@@ -48,6 +49,7 @@ pub fn plan(
 ) -> Result<Plan, PlanError> {
     match flow {
         vmware::FLOW => vmware::plan_here(host, choices, inputs, cancel, sink),
+        wayland::FLOW => wayland::plan_here(host, choices, sink),
         other => Err(PlanError::UnknownFlow(other.to_owned())),
     }
 }
@@ -61,6 +63,7 @@ pub fn explain() -> Explain {
 pub fn check(host: &Host, plan: &Plan) -> Vec<Check> {
     match plan.flow.as_str() {
         vmware::FLOW => vmware::check::check(host, plan),
+        wayland::FLOW => wayland::check(host, plan),
         _ => Vec::new(),
     }
 }

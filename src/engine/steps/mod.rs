@@ -6,6 +6,7 @@
 //! New fields get a default; a change of meaning gets a new variant, so that old journals keep parsing.
 
 mod build_modules;
+mod copy_file;
 mod create_signing_key;
 mod depmod;
 mod enroll_key;
@@ -23,6 +24,7 @@ mod unload_modules;
 mod write_file;
 
 pub use build_modules::{BuildModules, Compiler, Mode, ModuleBuild, SourceRef};
+pub use copy_file::CopyFile;
 pub use create_signing_key::CreateSigningKey;
 pub use depmod::Depmod;
 pub use enroll_key::EnrollKey;
@@ -119,6 +121,7 @@ impl Step {
     pub(crate) fn action(&self) -> &dyn Action {
         match self {
             Self::BuildModules(s) => s,
+            Self::CopyFile(s) => s,
             Self::CreateSigningKey(s) => s,
             Self::EnrollKey(s) => s,
             Self::InstallModule(s) => s,
@@ -160,6 +163,8 @@ impl Step {
 pub enum Step {
     /// Compile modules for one kernel, in the sandbox.
     BuildModules(BuildModules),
+    /// Copy a file that is there.
+    CopyFile(CopyFile),
     /// Make a key pair for signing modules.
     CreateSigningKey(CreateSigningKey),
     /// Ask the firmware's shim to trust a certificate (MOK).
