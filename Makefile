@@ -5,6 +5,8 @@ DESTDIR ?=
 # Which of cargo's profiles is built and installed: release, or dev for the tests.
 PROFILE ?= release
 CARGO ?= cargo
+# GUI=no builds no assistant: for machines without a screen, and without GTK.
+GUI ?= yes
 
 # `sudo make` with a Rust that the user installed for themselves.
 ifneq ($(SUDO_USER),)
@@ -30,6 +32,9 @@ SCRIPTS := scripts/*.sh tests/bus/*.sh tests/kernels/*.sh tests/lab/*.sh .ci/run
 
 build: ## build the programs
 	$(CARGO) build --profile $(PROFILE) --no-default-features --bins
+ifneq ($(GUI),no)
+	$(CARGO) build --profile $(PROFILE) --bin hostwright-assistant
+endif
 
 deps: ## install what is needed to build, run and test (by apt, with root or sudo)
 	@scripts/deps.sh

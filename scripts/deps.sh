@@ -31,6 +31,11 @@ packages=(
   dbus polkitd pkexec                    # the helper's bus and who may use it
   mmdebstrap debian-archive-keyring      # roots of other releases
   util-linux findutils                   # namespaces of the tests
+  libgtk-4-dev libadwaita-1-dev gettext  # the assistant
+  adwaita-icon-theme fonts-cantarell     # its looks
+  xvfb xdotool imagemagick               # its tests: a screen, keys, pictures
+  at-spi2-core gir1.2-atspi-2.0 python3-gi # and what assistive tools see of it
+  appstream desktop-file-utils           # its metadata
 )
 if [[ ${1:-} == kernels ]]; then
   packages+=(qemu-system-x86 cpio)
@@ -77,7 +82,7 @@ if command -v apt-get >/dev/null; then
   fi
 else
   missing=()
-  for tool in cc make ld depmod mokutil openssl xz zstd bwrap dbus-daemon pkcheck mmdebstrap unshare setpriv; do
+  for tool in cc make ld pkg-config msgfmt depmod mokutil openssl xz zstd bwrap dbus-daemon pkcheck mmdebstrap unshare setpriv; do
     if ! command -v "$tool" >/dev/null; then missing+=("$tool"); fi
   done
   [[ ${#missing[@]} -eq 0 ]] || fail "only apt is used here. Please install what holds these programs: ${missing[*]}"
