@@ -90,26 +90,6 @@ impl Machine {
 
     /// Asks logind to restart the machine, as a person's own wish.
     pub(super) async fn restart(&self) -> Result<(), Problem> {
-        self.client().await?;
-        let ask = async {
-            let bus = zbus::Connection::system().await?;
-            let manager = zbus::Proxy::new(
-                &bus,
-                "org.freedesktop.login1",
-                "/org/freedesktop/login1",
-                "org.freedesktop.login1.Manager",
-            )
-            .await?;
-            manager.call::<_, _, ()>("Reboot", &(true,)).await
-        };
-        ask.await.map_err(|e: zbus::Error| {
-            Problem::new(
-                crate::tell::Exit::Failed,
-                "restart",
-                "The machine could not be restarted",
-                crate::tell::sentence(&e.to_string()),
-            )
-            .remedy("Restart it from the system menu.")
-        })
+        Ok(crate::ipc::restart().await?)
     }
 }

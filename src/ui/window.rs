@@ -252,7 +252,7 @@ impl Window {
             .body(body.trim())
             .close_response("close")
             .build();
-        dialog.add_response("close", &gettext("_Close"));
+        dialog.add_response("close", &gettext("Close"));
         dialog.present();
     }
 
@@ -265,8 +265,8 @@ impl Window {
                 let question = Question {
                     heading: &gettext("Restart this machine?"),
                     body: &gettext("Save your work in all programs first."),
-                    no: &gettext("_Not Now"),
-                    yes: &gettext("_Restart"),
+                    no: &gettext("Not Now"),
+                    yes: &gettext("Restart"),
                     destructive: true,
                 };
                 if dialogs::ask(&window, &question).await

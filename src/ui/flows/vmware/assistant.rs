@@ -204,7 +204,9 @@ impl Assistant {
             self.make_plan();
         }
         // Screen readers and keys begin at the top of the new page.
-        imp.stack.child_focus(gtk::DirectionType::TabForward);
+        if !imp.stack.child_focus(gtk::DirectionType::TabForward) {
+            imp.next.grab_focus();
+        }
     }
 
     /// Brings the frame round the page up to date.
@@ -224,9 +226,9 @@ impl Assistant {
         #[allow(clippy::cast_precision_loss, reason = "nine pages")]
         imp.way.set_fraction((at as f64 / REVIEW as f64).min(1.0));
         let label = match at {
-            REVIEW => gettext("_Apply"),
-            RESULT => gettext("_Done"),
-            _ => gettext("_Continue"),
+            REVIEW => gettext("Apply"),
+            RESULT => gettext("Done"),
+            _ => gettext("Continue"),
         };
         imp.next.set_label(&label);
         imp.cancel.set_visible(at == PROGRESS && self.is_running());
@@ -306,8 +308,8 @@ impl Assistant {
                 let question = Question {
                     heading: &gettext("Cancel?"),
                     body: &gettext("The work stops, and what was done so far is taken back."),
-                    no: &gettext("_Go On"),
-                    yes: &gettext("_Cancel and Take Back"),
+                    no: &gettext("Go On"),
+                    yes: &gettext("Cancel and Take Back"),
                     destructive: true,
                 };
                 if !dialogs::ask(&window, &question).await || !assistant.can_cancel() {
