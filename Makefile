@@ -25,10 +25,10 @@ endif
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 TARGET := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
-SCRIPTS := scripts/*.sh tests/bus/*.sh tests/ui/*.sh tests/kernels/*.sh .ci/run
+SCRIPTS := scripts/*.sh tests/bus/*.sh tests/ui/*.sh tests/kernels/*.sh tests/lab/*.sh .ci/run
 
 .DEFAULT_GOAL := build
-.PHONY: build deps run test screenshots lint bench doc install uninstall test-kernels help
+.PHONY: build deps run test screenshots lint bench doc install uninstall test-kernels test-lab help
 
 build: ## build the programs
 	$(CARGO) build --profile $(PROFILE) --no-default-features --bins
@@ -66,6 +66,12 @@ test-kernels: ## build the modules for other releases' kernels, and load them in
 	$(CARGO) build --no-default-features --bins
 	tests/kernels/roots.sh
 	$(AS_ROOT) env PROFILE=dev VMWARE_SOURCES="$(VMWARE_SOURCES)" tests/kernels/matrix.sh
+	if command -v apt-get >/dev/null; then $(AS_ROOT) env PROFILE=dev tests/kernels/updates.sh; fi
+
+test-lab: ## build images, boot them with BIOS and UEFI, kill builds and clean up after them
+	@scripts/deps.sh lab
+	$(CARGO) build --no-default-features --bins
+	TARGET="$(TARGET_DIR)/debug" tests/lab/images.sh
 
 lint: ## formatting, clippy with the house rules, scripts, licences of dependencies
 	$(CARGO) fmt --check

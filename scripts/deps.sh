@@ -5,6 +5,7 @@
 #
 #   deps.sh            to build, to run, for `make run` and `make test`
 #   deps.sh kernels    also for `make test-kernels`
+#   deps.sh lab        also for `make test-lab`
 #
 # Quick when all is there. As another user than root it uses sudo.
 set -euo pipefail
@@ -38,6 +39,12 @@ packages=(
 )
 if [[ ${1:-} == kernels ]]; then
   packages+=(qemu-system-x86 cpio)
+fi
+if [[ ${1:-} == lab ]]; then
+  packages+=(qemu-system-x86 qemu-utils ovmf)              # guests, their disks, their firmware
+  packages+=(git squashfs-tools uidmap)                    # a project and its layers
+  packages+=(grub-common grub-pc-bin grub-efi-amd64-bin)   # what boots an image
+  packages+=(xorriso mtools dosfstools e2fsprogs fdisk)    # ISO and disk images
 fi
 
 # Whether a kernel is here with headers that something can be built against.

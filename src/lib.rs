@@ -48,3 +48,8 @@ mod profile;
 mod tell;
 #[cfg(feature = "gui")]
 pub mod ui;
+
+#[cfg(test)]
+#[path = "../tests/detect/recorded.rs"]
+#[allow(dead_code, missing_docs, reason = "shared with the tests of detect")]
+mod recorded;

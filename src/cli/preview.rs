@@ -35,6 +35,7 @@ pub(crate) fn plan(look: Look, plan: &Plan, steps: &[StepPreview], diff: bool) -
 fn head(look: Look, plan: &Plan) -> String {
     let what = match plan.flow.as_str() {
         "vmware" => "VMware's kernel modules",
+        "wayland" => "VMware's launchers",
         other => other,
     };
     let mut out = format!("{}\n", look.bold(what));

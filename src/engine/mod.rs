@@ -21,6 +21,7 @@
 //! | [`journal`], `store`, `folders` | what is kept of a run, and where |
 //! | `restore`, [`Drift`] | who placed what stands at a path, and the way back |
 //! | [`plan`], [`event`], `report` | the plain data that others see |
+//! | [`kernel_params`] | the kernel command line in every boot loader's configuration |
 //! | [`source`], [`edit`], [`build`], [`kbuild`], [`modinfo`], [`module_check`] | building modules |
 
 pub mod build;
@@ -36,6 +37,7 @@ mod folders;
 mod inhibit;
 pub mod journal;
 pub mod kbuild;
+pub mod kernel_params;
 pub mod modinfo;
 pub mod module_check;
 pub mod mok_password;

@@ -7,6 +7,7 @@
 //! | `findings`, `hardware` | the facts, topic by topic |
 //! | `state` | VMware's modules, keys and runs: whether something should be done |
 //! | `plan` | what a plan asks for, why, and what its undo brings back |
+//! | `vgpu` | decisions of the vgpu flow |
 //! | `problem` | errors: a title, the reason, what to do |
 
 mod findings;
@@ -14,6 +15,7 @@ mod hardware;
 mod plan;
 mod problem;
 mod state;
+pub(crate) mod vgpu;
 
 pub(crate) use findings::of as findings;
 pub(crate) use plan::{applies_to, grouped, permission, shorter, told_and_diff};

@@ -23,6 +23,8 @@ pub(crate) enum Exit {
     WouldChange,
     /// Cancelled.
     Cancelled,
+    /// What a guest's command ended with; 255 when the guest did not get that far.
+    Guest(u8),
 }
 
 impl Exit {
@@ -36,6 +38,7 @@ impl Exit {
             Self::NotAuthorized => 4,
             Self::WouldChange => 10,
             Self::Cancelled => 130,
+            Self::Guest(status) => status,
         }
     }
 }

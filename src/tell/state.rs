@@ -6,6 +6,7 @@ use crate::detect::kernel::{Headers, Kernel};
 use crate::detect::signing::KeyOwner;
 use crate::detect::{Facts, Finding, ModuleFile, ModuleSignature};
 use crate::engine::{RunState, RunSummary};
+use crate::flows::vmware::updates::Outcome;
 use crate::flows::vmware::{FLOW, MODULES};
 use serde::Serialize;
 
@@ -67,6 +68,7 @@ fn is_attention(mark: Mark) -> bool {
 pub(crate) fn assess(
     facts: &Facts,
     runs: Result<&[RunSummary], &str>,
+    updates: &[Outcome],
     command: &dyn Fn(&str) -> String,
 ) -> Assessment {
     let mut notes = Vec::new();
@@ -91,6 +93,8 @@ pub(crate) fn assess(
         }
     }
     notes.extend(keys(facts));
+    // What failed then and was made good since is no news.
+    notes.extend(updates.iter().filter(|u| u.good || !has_modules(facts, &u.release)).map(update));
     match runs {
         Ok(runs) => notes.extend(run_notes(runs, command)),
         Err(why) => notes.push(Row::new(Mark::Unknown, "Runs", format!("could not look: {why}"))),
@@ -98,6 +102,22 @@ pub(crate) fn assess(
     let attention = notes.iter().any(|n| is_attention(n.mark))
         || kernels.iter().flat_map(|k| &k.modules).any(|m| is_attention(m.mark));
     Assessment { attention, kernels, notes }
+}
+
+/// Whether all modules that fit are there.
+fn has_modules(facts: &Facts, release: &str) -> bool {
+    let fits = |m: &ModuleFile| m.vermagic_fits.is_true();
+    facts.kernel(release).is_some_and(|k| MODULES.iter().all(|m| k.vmware_module(m).is_some_and(fits)))
+}
+
+/// What came of an update of a kernel.
+fn update(outcome: &Outcome) -> Row {
+    let mark = if outcome.good { Mark::Good } else { Mark::Warning };
+    let row = Row::new(mark, "Kernel update", outcome.message.clone());
+    match &outcome.remedy {
+        Some(remedy) => row.remedy(remedy),
+        None => row,
+    }
 }
 
 fn kernel(facts: &Facts, kernel: &Kernel, command: &dyn Fn(&str) -> String) -> KernelStatus {

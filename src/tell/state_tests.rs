@@ -77,7 +77,7 @@ fn change(facts: &mut Facts, change: impl FnOnce(&mut Kernel)) {
 }
 
 fn of(facts: &Facts) -> Assessment {
-    assess(facts, Ok(&[]), &|words| format!("hostwright {words}"))
+    assess(facts, Ok(&[]), &[], &|words| format!("hostwright {words}"))
 }
 
 fn run(state: RunState) -> RunSummary {
@@ -192,7 +192,7 @@ fn a_machine_without_vmware_needs_no_attention() {
 #[test]
 fn an_interrupted_run_is_named_with_the_way_back() {
     let runs = [run(RunState::Interrupted)];
-    let assessment = assess(&in_order(), Ok(&runs), &|words| format!("hostwright {words}"));
+    let assessment = assess(&in_order(), Ok(&runs), &[], &|words| format!("hostwright {words}"));
     assert!(assessment.attention);
     let row = assessment.notes.iter().find(|r| r.label == "Interrupted run").unwrap();
     assert_eq!(row.remedy.as_deref(), Some("hostwright undo 4"));
@@ -202,8 +202,25 @@ fn an_interrupted_run_is_named_with_the_way_back() {
 fn what_could_not_be_looked_at_is_neither_good_nor_attention() {
     let mut facts = in_order();
     facts.loaded_modules = Finding::unseen("no /proc");
-    let assessment = assess(&facts, Err("no bus"), &|words| words.to_owned());
+    let assessment = assess(&facts, Err("no bus"), &[], &|words| words.to_owned());
     assert!(!assessment.attention, "{assessment:?}");
     assert_eq!(assessment.kernels[0].modules[0].mark, Mark::Unknown);
     assert!(assessment.notes.iter().any(|r| r.mark == Mark::Unknown && r.text.contains("no bus")));
+}
+
+#[test]
+fn a_kernel_update_that_failed_is_told_until_its_modules_are_there() {
+    let facts = in_order();
+    let release = facts.kernels.seen().unwrap()[0].release.clone();
+    let outcome = |release: &str| Outcome {
+        release: release.to_owned(),
+        at: jiff::Timestamp::UNIX_EPOCH,
+        good: false,
+        message: "the headers are missing".into(),
+        remedy: Some("apt-get install linux-headers-x".into()),
+    };
+    let told = |release: &str| assess(&facts, Ok(&[]), &[outcome(release)], &|words| words.to_owned());
+    assert!(!told(&release).notes.iter().any(|n| n.label == "Kernel update"));
+    let failed = told("9.9.9");
+    assert!(failed.attention && failed.notes.iter().any(|n| n.label == "Kernel update"), "{failed:?}");
 }

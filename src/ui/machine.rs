@@ -4,6 +4,7 @@
 
 use crate::detect::{self, Facts, Topic};
 use crate::engine::{self, Plan, RunSummary, StepPreview, UndoPreview};
+use crate::flows::vmware::updates::{Outcome, outcomes};
 use crate::host::Host;
 use crate::ipc::{Client, Run, Sealed};
 use crate::tell::Problem;
@@ -45,6 +46,11 @@ impl Machine {
     /// The runs, newest first. `ask`: whether that is worth a question for a password.
     pub(super) async fn runs(&self, ask: bool) -> Result<Vec<RunSummary>, Problem> {
         Ok(self.client().await?.interactive(ask).runs().await?)
+    }
+
+    /// How the builds for new kernels ended that nobody watched.
+    pub(super) async fn updates(&self) -> Result<Vec<Outcome>, Problem> {
+        elsewhere(|| Ok(outcomes(Host::machine()?.root()))).await
     }
 
     /// The plan for these choices, and what each step would do.

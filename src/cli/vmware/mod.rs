@@ -3,11 +3,13 @@
 
 mod apply;
 mod clean;
+mod kernel_event;
 mod logs;
 pub(crate) mod options;
 mod plan;
 mod rebuild;
 mod restore;
+mod wayland;
 
 use super::errors::{Exit, Problem};
 use super::session::Session;
@@ -28,6 +30,8 @@ enum Command {
     Restore(restore::Restore),
     Clean(clean::Clean),
     Logs(logs::Logs),
+    Wayland(wayland::Wayland),
+    KernelEvent(kernel_event::KernelEvent),
 }
 
 /// Runs `vmware`.
@@ -39,5 +43,7 @@ pub(crate) fn run(session: &mut Session, args: Vmware) -> Result<Exit, Problem> 
         Command::Restore(args) => restore::run(session, &args),
         Command::Clean(args) => clean::run(session, &args),
         Command::Logs(args) => logs::run(session, &args),
+        Command::Wayland(args) => wayland::run(session, &args),
+        Command::KernelEvent(args) => kernel_event::run(session, &args),
     }
 }

@@ -10,7 +10,7 @@ use crate::engine::steps::Mode;
 use crate::engine::{Inputs, Secret};
 use crate::flows::vmware::FLOW;
 use crate::flows::vmware::choices::{
-    Choices, InitramfsChoice, KernelChoice, LoadChoice, SignChoice, SourceChoice,
+    Choices, InitramfsChoice, KernelChoice, LoadChoice, SignChoice, SourceChoice, UpdateChoice,
 };
 use crate::pack;
 use clap::{Args, ValueEnum};
@@ -81,6 +81,15 @@ pub(crate) enum InitramfsArg {
     Never,
 }
 
+/// `--on-kernel-update`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UpdateArg {
+    /// The distribution's hooks build the modules for kernels that are installed later
+    Hook,
+    /// Nothing happens then; hooks that are there are removed
+    Never,
+}
+
 /// What a person picks for VMware's modules.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "What to do")]
@@ -117,6 +126,11 @@ pub(crate) struct Options {
     /// What happens with initramfs images
     #[arg(long, value_enum, value_name = "WHEN")]
     pub(crate) initramfs: Option<InitramfsArg>,
+    /// What happens when the distribution installs another kernel
+    ///
+    /// Without it: what is set up now stays.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) on_kernel_update: Option<UpdateArg>,
     /// Begin with the choices of a profile: a name (see `hostwright profile`) or a file; the options above lie over it
     #[arg(short, long, value_name = "NAME|FILE")]
     pub(crate) profile: Option<PathBuf>,
@@ -210,6 +224,11 @@ impl Options {
         match self.initramfs {
             Some(InitramfsArg::Auto) => base.initramfs = InitramfsChoice::Auto,
             Some(InitramfsArg::Never) => base.initramfs = InitramfsChoice::Never,
+            None => {}
+        }
+        match self.on_kernel_update {
+            Some(UpdateArg::Hook) => base.updates = UpdateChoice::Hook,
+            Some(UpdateArg::Never) => base.updates = UpdateChoice::Never,
             None => {}
         }
         Ok(base)

@@ -49,6 +49,9 @@ pub struct VmwareFacts {
     pub has_openssl: bool,
     /// The sources.
     pub sources: Vec<SourceFacts>,
+    /// Who tells that kernels were installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updater: Option<super::updates::Updater>,
     /// Configuration files that the plan may write: path → present text.
     pub files: BTreeMap<String, Option<String>>,
     /// VMware services that are there.

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Turns what was detected into just the facts that the plan reads.
 
-use super::choices::{Choices, InitramfsChoice, SourceChoice};
+use super::choices::{Choices, InitramfsChoice, SourceChoice, UpdateChoice};
 use super::facts::{
     CpuFacts, InitramfsFacts, KernelFacts, KeyFacts, PresentModule, SourceFacts, VmwareFacts,
 };
 use super::plan::{MODPROBE, MODULES_LOAD};
 use super::select::Selected;
 use super::source::SourceTree;
+use super::updates::{self, Updater};
 use super::{MODULES, RECORD};
 use crate::detect::{self, Facts, Finding, KeyOwner, VmwareRole};
 use crate::engine::Inputs;
@@ -104,8 +105,13 @@ pub fn machine_facts(host: &Host, choices: &Choices, facts: &Facts, selected: &S
         keys: keys(facts),
         has_openssl: has_tool(facts, "openssl"),
         sources: Vec::new(),
+        // Without a wish for them they are none of the plan's business.
+        updater: (choices.updates == UpdateChoice::Hook)
+            .then(|| os.and_then(|o| Updater::of(o.family, host.root())))
+            .flatten(),
         files: [MODULES_LOAD, MODPROBE]
             .into_iter()
+            .chain(updates::paths().filter(|_| choices.updates != UpdateChoice::Keep))
             .map(|path| (path.to_owned(), host.root().read_text(path).ok()))
             .collect(),
         services: services(facts),

@@ -18,6 +18,7 @@ mod plan_tests;
 mod probing;
 pub mod select;
 pub mod source;
+pub mod updates;
 
 pub use choices::Choices;
 

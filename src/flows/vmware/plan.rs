@@ -3,7 +3,7 @@
 
 use super::choices::{Choices, LoadChoice, SignChoice, SourceChoice};
 use super::facts::{KernelFacts, KeyFacts, SourceFacts, VmwareFacts};
-use super::{FLOW, MODULES};
+use super::{FLOW, MODULES, updates};
 use crate::detect::CompilerFit;
 use crate::detect::signing::{OWN_CERTIFICATE, OWN_KEY};
 use crate::engine::edit::TextEdit;
@@ -86,6 +86,12 @@ pub fn plan(choices: &Choices, facts: &VmwareFacts, resolve: &Resolver<'_>) -> R
     if choices.boot {
         steps.extend(boot_steps(facts));
     }
+    let hooks = updates::steps(choices, facts, &mut warnings)?;
+    if !hooks.is_empty() {
+        // They run as root whenever a kernel is installed.
+        permissions.extend([Permission::BootConfigure, Permission::SystemTune]);
+    }
+    steps.extend(hooks);
     for kernel in &changed_kernels {
         steps.push(Step::Depmod(Depmod { kernel: kernel.release.clone() }));
         if let Some(initramfs) = &kernel.initramfs {

@@ -106,6 +106,7 @@ impl HomePage {
         let facts = context.machine.facts(None).await;
         // A look at the runs is not worth a password.
         let runs = context.machine.runs(false).await;
+        let updates = context.machine.updates().await.unwrap_or_default();
         match facts {
             Ok(facts) => {
                 let facts = context.set_facts(facts);
@@ -113,7 +114,7 @@ impl HomePage {
                     Ok(runs) => Ok(runs),
                     Err(problem) => Err(&problem.reason),
                 };
-                self.show(&headlines(&facts, runs));
+                self.show(&headlines(&facts, runs, &updates));
             }
             Err(problem) => self.show_problem(&problem),
         }

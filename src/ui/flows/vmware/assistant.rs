@@ -22,7 +22,7 @@ use crate::ui::i18n::{gettext, gettext_f};
 use crate::ui::window::Window;
 use adw::prelude::*;
 use adw::subclass::prelude::*;
-use gtk::{CompositeTemplate, gdk, gio, glib};
+use gtk::{CompositeTemplate, gio, glib};
 use std::cell::{Cell, RefCell};
 
 /// The pages in their order, as the stack names them.
@@ -103,14 +103,6 @@ mod imp {
             ProgressPage::ensure_type();
             ResultPage::ensure_type();
             class.bind_template();
-            // The log above takes these keys first when something is selected there.
-            class.add_binding(gdk::Key::c, gdk::ModifierType::CONTROL_MASK, |assistant| {
-                if !assistant.can_cancel() {
-                    return glib::Propagation::Proceed;
-                }
-                assistant.ask_to_cancel();
-                glib::Propagation::Stop
-            });
         }
 
         fn instance_init(obj: &glib::subclass::InitializingObject<Self>) {
@@ -453,7 +445,10 @@ impl Assistant {
         glib::idle_add_local_once(glib::clone!(
             #[weak(rename_to = assistant)]
             self,
-            move || assistant.update()
+            move || {
+                assistant.update();
+                assistant.imp().progress.child_focus(gtk::DirectionType::TabForward);
+            }
         ));
         let outcome = following.await;
         imp.result.show_outcome(&outcome, imp.plan.borrow().as_ref());
