@@ -31,6 +31,7 @@ mod screen;
 mod session;
 mod source;
 mod status;
+mod tuning;
 mod undo;
 mod vmware;
 mod watch;
@@ -80,6 +81,7 @@ fn run(session: &mut Session, command: Command) -> Result<Exit, Problem> {
         Command::Detect(args) => detect::run(session, &args),
         Command::Status(args) => status::run(session, &args),
         Command::Vmware(args) => vmware::run(session, args),
+        Command::Tuning(args) => tuning::run(session, &args),
         Command::Lab(args) => lab::run(session, args),
         Command::Plan(args) => plan::run(session, &args),
         Command::Apply(args) => apply::run(session, &args),
