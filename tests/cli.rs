@@ -58,6 +58,12 @@ fn every_subcommand_explains_itself() {
         "vmware restore",
         "vmware clean",
         "vmware logs",
+        "vgpu",
+        "vgpu check",
+        "vgpu branches",
+        "vgpu plan",
+        "vgpu gpus",
+        "vgpu drivers",
         "plan",
         "apply",
         "undo",
@@ -118,6 +124,8 @@ fn wrong_usage_ends_with_2_and_says_what_is_right() {
         ("man vmware-fly", "vmware-apply"),
         ("--root /nonexistent/tree vmware plan", "existing directory"),
         ("profile save ../x", "letters"),
+        ("vgpu plan --branch 16", "16.9"),
+        ("vgpu plan --card 41:00.0=all", "passthrough"),
         ("plan tea --root /tmp", "vmware"),
     ] {
         let out = run(home.path(), words(args));

@@ -146,9 +146,10 @@ fn weigh(
     }
     if weighed.unlock && weighed.reasons.is_empty() {
         match &driver.unlock_patch {
-            Some(patch) => weighed.only_if(
+            Some(_) => weighed.only_if(
                 ConditionKind::Unlock,
-                format!("the driver is patched ({patch}) and vgpu_unlock-rs is preloaded by its services"),
+                "the driver is patched for this build and vgpu_unlock-rs is preloaded by its services"
+                    .to_owned(),
             ),
             None => weighed.no(
                 "no-unlock-patch",

@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The decision on recorded hosts: each with each branch as a snapshot, and what matters in sentences.
 
-#[path = "../../../tests/detect/recorded.rs"]
-#[allow(dead_code, reason = "shared with the tests of detect")]
-pub(crate) mod recorded;
-
 use super::catalogue::Branch;
 use super::decision::{
     ConditionKind, Decision, ExpectedInterface, KernelAction, PreparationState, Row, Verdict,
@@ -13,6 +9,7 @@ use super::{Catalogue, Choices, Role, Rules, VgpuFacts, decide, gather};
 use crate::detect::Finding;
 use crate::detect::nvidia::Interface;
 use crate::host::HostKind;
+use crate::recorded::{Recorded, unpack_text};
 use std::path::PathBuf;
 
 fn folder() -> PathBuf {
@@ -29,9 +26,9 @@ pub(crate) fn names() -> Vec<String> {
 }
 
 /// Unpacks a recorded host, with more in the same format.
-pub(crate) fn unpack(name: &str, more: &str) -> recorded::Recorded {
+pub(crate) fn unpack(name: &str, more: &str) -> Recorded {
     let text = std::fs::read_to_string(folder().join(format!("hosts/{name}.host"))).unwrap() + more;
-    recorded::unpack_text(name, &text, HostKind::Machine)
+    unpack_text(name, &text, HostKind::Machine)
 }
 
 fn facts(name: &str) -> VgpuFacts {

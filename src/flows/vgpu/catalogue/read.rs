@@ -75,7 +75,7 @@ impl Catalogue {
             entries.into_iter().map(|e| e.name).filter(|n| n.ends_with(".csv")).collect();
         names.sort();
         for name in names {
-            let path = format!("{}/{name}", source.dir);
+            let path = format!("{}/{name}", source.dir.trim_end_matches('/'));
             let kind = match name.as_str() {
                 n if n.starts_with("gpus") => Kind::Gpus,
                 n if n.starts_with("drivers") => Kind::Drivers,
@@ -124,7 +124,7 @@ mod tests {
         ])
         .unwrap();
         let newest = all.drivers().next().unwrap();
-        assert_eq!((newest.host_driver.as_str(), newest.origin.as_str()), ("600.2", "//drivers-b.csv"));
+        assert_eq!((newest.host_driver.as_str(), newest.origin.as_str()), ("600.2", "/drivers-b.csv"));
         assert_eq!(newest.file_name, "NVIDIA-Linux-x86_64-600.2-vgpu-kvm.run");
     }
 
