@@ -18,6 +18,7 @@ fn published() -> Vec<(&'static str, Schema)> {
         ("run", schema_for!(RunSummary)),
         ("report", schema_for!(RunReport)),
         ("undo-preview", schema_for!(UndoPreview)),
+        ("guest-report", schema_for!(hostwright::guest::Report)),
     ]
 }
 
