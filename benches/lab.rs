@@ -146,11 +146,17 @@ fn virtme(image: &Path, kvm: bool) -> Option<f64> {
     let line = format!("{program} {speed} --run {} --cpus 1 --memory 1G -- true", image.display());
     // It wants a terminal.
     command.args(["-qec", &line, "/dev/null"]).stdin(Stdio::null());
-    let start = Instant::now();
-    let output = command.output().unwrap();
-    let took = ms(start.elapsed());
-    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stdout));
-    Some(took)
+    // Its emulated guests use one thread for each processor, and some of them fall over; those do not count.
+    for _ in 0..3 {
+        let start = Instant::now();
+        let output = command.output().unwrap();
+        let took = ms(start.elapsed());
+        if output.status.success() {
+            return Some(took);
+        }
+        println!("{line}: {} after {took:.0} ms {}", output.status, String::from_utf8_lossy(&output.stdout));
+    }
+    panic!("virtme-ng fails again and again")
 }
 
 /// What it costs to make an initramfs with an empty cache, and with a full one.
