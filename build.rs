@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Embeds the kernel adaptations (a new file in `data/adaptations` is enough, no code names it), and compiles
-//! the first process of lab guests into a static program that is embedded too.
+//! Embeds the kernel adaptations (a new file in `data/adaptations` is enough, no code names it); compiles the first
+//! process of lab guests into a static program that is embedded too; and the assistant's resources, when there is an
+//! assistant.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,20 @@ type Error = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Error> {
     adaptations()?;
+    #[cfg(feature = "gui")]
+    resources();
     init()
+}
+
+/// Everything that the assistant shows beside its code: one bundle, in the program itself.
+#[cfg(feature = "gui")]
+fn resources() {
+    println!("cargo::rerun-if-changed=resources");
+    glib_build_tools::compile_resources(
+        &["resources"],
+        "resources/resources.gresource.xml",
+        "hostwright.gresource",
+    );
 }
 
 fn adaptations() -> Result<(), Error> {
@@ -63,6 +77,6 @@ fn init() -> Result<(), Error> {
                     libc6-dev (Debian, Ubuntu), glibc-static (Fedora, RHEL) or glibc-devel-static (openSUSE)"
             .into());
     }
-    eprintln!("{said}");
+    said.lines().for_each(|line| println!("cargo::error={line}"));
     Err("hostwright-init could not be compiled, see above".into())
 }

@@ -7,7 +7,9 @@
 # it takes it back, and the file trees are compared. Nothing outside the view changes, and no module is
 # loaded.
 #
-#   practice-host.sh [--shell]     --shell: a shell there instead, to try things
+#   practice-host.sh                     the whole job
+#   practice-host.sh --shell             a shell there instead, to try things
+#   practice-host.sh --run COMMAND...    this command there instead, with its exit status
 #
 # Needs root, and what `make deps` installs. PROFILE says which build is used (default: release).
 set -euo pipefail
@@ -68,6 +70,11 @@ if [[ ${1:-} == --shell ]]; then
   cd /root
   "${SHELL:-/bin/bash}"
   exit
+fi
+
+if [[ ${1:-} == --run ]]; then
+  shift
+  exec "$@"
 fi
 
 kernels=()

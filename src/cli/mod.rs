@@ -29,7 +29,6 @@ mod progress;
 mod runs;
 mod screen;
 mod session;
-mod source;
 mod status;
 mod undo;
 mod vgpu;

@@ -82,9 +82,8 @@ pub fn open(boot: &KernelBoot, cache: &Path) -> Result<Kernel, GuestError> {
             let mut bytes = head;
             source.read_to_end(&mut bytes).map_err(file)?;
             let (kept, plain) = unpack(&bytes, header.as_ref()).map_err(refused)?;
-            match &plain {
-                Some(Ok(slim)) => cache::write(&elf, slim)?,
-                Some(Err(_)) | None => {}
+            if let Some(Ok(slim)) = &plain {
+                cache::write(&elf, slim)?;
             }
             cache::write(&facts, kept.text().as_bytes())?;
             unpacked = plain.and_then(Result::ok);

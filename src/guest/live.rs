@@ -79,6 +79,8 @@ struct Heard {
     firmware_lines: Lines,
     control_lines: Lines,
     tail: VecDeque<String>,
+    /// Lines of the console so far.
+    lines: usize,
     stages: Vec<Stage>,
     seen: Seen,
     /// Bytes that came of standard output, standard error and files.
@@ -118,6 +120,7 @@ impl Live {
             firmware_lines: Lines::default(),
             control_lines: Lines::default(),
             tail: VecDeque::new(),
+            lines: 0,
             stages: Vec::new(),
             seen: Seen::default(),
             arrived: [0; 3],
@@ -127,7 +130,13 @@ impl Live {
             archive: Vec::new(),
             reached: None,
         };
-        heard.stages.push(Stage { name: "qemu".into(), at_ms: 0, guest_ms: None, note: None });
+        heard.stages.push(Stage {
+            name: "qemu".into(),
+            at_ms: 0,
+            guest_ms: None,
+            note: None,
+            console_lines: 0,
+        });
         Ok(Self {
             process,
             began,
@@ -282,7 +291,10 @@ impl Live {
         self.read(events);
         let at = ms(self.began.elapsed());
         self.heard.flush(at, self.until.as_ref(), events);
-        self.heard.stage(Stage { name: "end".into(), at_ms: at, guest_ms: None, note: None }, events);
+        self.heard.stage(
+            Stage { name: "end".into(), at_ms: at, guest_ms: None, note: None, console_lines: 0 },
+            events,
+        );
     }
 
     pub(super) fn finish(self) -> End {
@@ -312,11 +324,12 @@ pub fn screenshot(qmp: &mut Qmp, path: &Path) -> Result<(), GuestError> {
 }
 
 impl Heard {
-    fn stage(&mut self, stage: Stage, events: &mut dyn FnMut(GuestEvent<'_>)) {
+    fn stage(&mut self, mut stage: Stage, events: &mut dyn FnMut(GuestEvent<'_>)) {
         // SeaBIOS says twice who it is.
         if self.stages.last().is_some_and(|s| s.name == stage.name && s.note == stage.note) {
             return;
         }
+        stage.console_lines = self.lines;
         events(GuestEvent::Stage(&stage));
         self.stages.push(stage);
     }
@@ -352,6 +365,7 @@ impl Heard {
         events: &mut dyn FnMut(GuestEvent<'_>),
     ) {
         events(GuestEvent::Console(line));
+        self.lines += 1;
         let plain = super::console::plain(line);
         if !plain.trim().is_empty() {
             if self.tail.len() == TAIL {
@@ -362,7 +376,10 @@ impl Heard {
         match self.console.line(line) {
             Some(Told::Stage(name, note)) => {
                 let note = (!note.is_empty()).then_some(note);
-                self.stage(Stage { name: name.into(), at_ms: at, guest_ms: None, note }, events);
+                self.stage(
+                    Stage { name: name.into(), at_ms: at, guest_ms: None, note, console_lines: 0 },
+                    events,
+                );
             }
             Some(Told::NothingBootable(line)) => self.seen.nothing_bootable = Some(line),
             None => {}
@@ -385,7 +402,10 @@ impl Heard {
         lines.feed(bytes, &mut |line| match self.console.line(line) {
             Some(Told::Stage(name, note)) => {
                 let note = (!note.is_empty()).then_some(note);
-                self.stage(Stage { name: name.into(), at_ms: at, guest_ms: None, note }, events);
+                self.stage(
+                    Stage { name: name.into(), at_ms: at, guest_ms: None, note, console_lines: 0 },
+                    events,
+                );
             }
             Some(Told::NothingBootable(line)) => self.seen.nothing_bootable = Some(line),
             None => {}
@@ -410,7 +430,7 @@ impl Heard {
                 }
             }
             Said::Stage { name, ms, note } => {
-                self.stage(Stage { name, at_ms: at, guest_ms: Some(ms), note }, events);
+                self.stage(Stage { name, at_ms: at, guest_ms: Some(ms), note, console_lines: 0 }, events);
             }
             Said::Fail { stage, reason } => self.seen.failed = Some((stage, reason)),
             Said::Exit(status) => self.seen.command = Some(CommandEnd::Exit(status)),
@@ -449,7 +469,13 @@ fn on_one_clock(mut stages: Vec<Stage>, direct: bool) -> Vec<Stage> {
             }
         }
         if direct && !stages.iter().any(|s| s.name == "kernel") {
-            stages.push(Stage { name: "kernel".into(), at_ms: start, guest_ms: Some(0), note: None });
+            stages.push(Stage {
+                name: "kernel".into(),
+                at_ms: start,
+                guest_ms: Some(0),
+                note: None,
+                console_lines: 0,
+            });
         }
     }
     stages.sort_by_key(|s| s.at_ms);

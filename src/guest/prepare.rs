@@ -9,7 +9,7 @@ use super::setup::{Input, Setup};
 use super::share::{self, Way};
 use super::spec::{Boot, Display, Firmware, Guest, GuestRoot, ImageFormat, KernelBoot, Network, Task};
 use super::{firmware, initramfs, kernel};
-use crate::host::{Inherited, Process};
+use crate::host::{Inherited, Process, tsc_khz};
 use crate::init::config::{Config, Root};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -186,7 +186,12 @@ fn direct(
         inherited(made.file()?, kept)
     };
     let image = file(setup, &kernel.boot, false, kept)?;
-    prepared.kernel = Some(KernelFiles { image, initramfs, cmdline: cmdline(boot, prepared.graphics) });
+    // A microvm has one clock that a kernel could compare its counter with, and an emulated guest that is not
+    // scheduled for a moment finds the comparison wrong, and no other way to start its timer: it hangs. With
+    // the emulation the guest's counter is this processor's.
+    let tsc = if prepared.machine == Machine::Microvm && !prepared.kvm { tsc_khz() } else { None };
+    let cmdline = cmdline(boot, prepared.graphics, tsc);
+    prepared.kernel = Some(KernelFiles { image, initramfs, cmdline });
     kept.release = Some(kernel.release.clone());
     if let (GuestRoot::Directory { path }, Some(way)) = (&boot.root, way) {
         let path = text(path)?;
@@ -207,9 +212,12 @@ fn direct(
 /// The kernel's command line. `quiet`: every line on a serial port costs an emulated guest milliseconds, and what is
 /// worth reading (an oops, a panic) comes all the same. `panic=-1` with `reboot=t`: after a panic the machine
 /// is gone at once. `cryptomgr.notests`: no self-tests of every algorithm.
-fn cmdline(boot: &KernelBoot, graphics: bool) -> String {
+fn cmdline(boot: &KernelBoot, graphics: bool, tsc: Option<u64>) -> String {
     let screen = if graphics { "console=tty0 " } else { "" };
     let mut line = format!("{screen}console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests");
+    if let Some(khz) = tsc {
+        line.push_str(&format!(" tsc_early_khz={khz}"));
+    }
     for word in &boot.append {
         line.push(' ');
         line.push_str(word);

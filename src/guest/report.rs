@@ -142,6 +142,9 @@ pub struct Stage {
     pub guest_ms: Option<u64>,
     /// What is said of it, where something is.
     pub note: Option<String>,
+    /// How many lines the console had by then.
+    #[serde(default)]
+    pub console_lines: usize,
 }
 
 /// What runs a guest.

@@ -20,6 +20,7 @@ mod lock;
 mod process;
 mod root;
 mod sandbox;
+mod tsc;
 mod view;
 mod work;
 
@@ -33,6 +34,7 @@ pub use lock::{Lock, LockError};
 pub use process::{Ended, Process};
 pub use root::{Entry, FileKind, FileMeta, FileState, HostError, Root};
 pub use sandbox::{BuildUser, Form, INSIDE, Sandbox, SandboxError};
+pub use tsc::tsc_khz;
 pub use work::{TakeError, WORK, WorkFolder};
 
 use std::path::Path;

@@ -133,10 +133,9 @@ fn watch(patterns: &[String]) -> Result<(), Failure> {
         note(&stages, &mut noted, &mut voice);
         let goes_down = watches[0].seen != 0;
         let told = voice.hear();
-        if goes_down || told.contains(&Told::Collect) {
-            if let Some(port) = files.take() {
-                hand_over(&mut voice, port, patterns)?;
-            }
+        let is_asked = goes_down || told.contains(&Told::Collect);
+        if is_asked && let Some(port) = files.take() {
+            hand_over(&mut voice, port, patterns)?;
         }
         if goes_down || told.contains(&Told::Off) {
             return Ok(());

@@ -108,7 +108,7 @@ impl<R: Read + AsFd, W: Write + AsFd> Pump<R, W> {
 
     /// What it waits for: room when it has something, else something. The second tells whether the reader of a
     /// pipe is gone.
-    fn watches<'a>(&'a self, list: &mut Vec<Watch>, places: &mut Vec<Place>, which: Which) {
+    fn watches(&self, list: &mut Vec<Watch>, places: &mut Vec<Place>, which: Which) {
         let Some(to) = &self.to else { return };
         if self.start < self.buffer.len() {
             list.push(Watch::new(to.as_fd(), OUT));

@@ -85,6 +85,14 @@ pub fn command(argv: &[&str]) -> Task {
     Task::Command { argv: argv.iter().map(|w| (*w).to_owned()).collect(), env: vec![], cwd: None }
 }
 
+/// A microvm with ACPI has neither PIT, HPET nor PM timer to compare the TSC with; without its frequency a guest
+/// that TCG runs waits for its first timer tick for ever.
+fn clock_word() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap();
+    let mhz = text.lines().find_map(|l| l.strip_prefix("cpu MHz")?.split_once(": ")).unwrap().1;
+    format!("tsc_early_khz={:.0}", mhz.trim().parse::<f64>().unwrap() * 1000.0)
+}
+
 fn newest_kernel() -> PathBuf {
     if let Some(path) = std::env::var_os("LAB_KERNEL") {
         return path.into();
@@ -153,7 +161,8 @@ impl Machine {
         assert!(!self.microvm || kernel.entry == Entry::Pvh, "{:?}", kernel.slow_because);
         qemu.arg("-kernel").arg(&kernel.boot);
         qemu.arg("-initrd").arg(format!("/proc/self/fd/{}", initrd.as_raw_fd()));
-        qemu.args(["-append", "console=ttyS0 quiet panic=-1 reboot=t"]);
+        let clock = if self.microvm { clock_word() } else { String::new() };
+        qemu.args(["-append", &format!("console=ttyS0 quiet panic=-1 reboot=t {clock}")]);
         let mut inherited = Vec::new();
         let mut console = port(&mut qemu, &mut inherited, "console", "-serial", "chardev:console");
         qemu.args(["-device", &format!("virtio-serial-{bus}")]);

@@ -121,6 +121,16 @@ impl ImageOptions {
         Ok(Image { name, builder, project, env: self.env.clone(), autorun, collect: self.collect.clone() })
     }
 
+    /// Whether a command runs in the image, and the machine is powered off after it.
+    pub(crate) fn autorun(&self) -> Option<bool> {
+        self.autorun.as_ref().map(|_| self.power_off)
+    }
+
+    /// Whether a disk image is wanted.
+    pub(crate) fn is_disk(&self) -> bool {
+        self.disk
+    }
+
     /// How to go about it.
     pub(crate) fn options(&self) -> lab::Options {
         lab::Options { output: self.output.clone(), refresh: self.refresh }

@@ -29,7 +29,7 @@ pub(crate) struct Lab {
 enum Command {
     Boot(boot::Boot),
     Build(Box<build::Build>),
-    Run(run::Run),
+    Run(Box<run::Run>),
     Eject(eject::Eject),
     Write(write::Write),
     List(running::List),

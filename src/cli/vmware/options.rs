@@ -5,7 +5,6 @@ use crate::cli::errors::Problem;
 use crate::cli::look::Mark;
 use crate::cli::profile;
 use crate::cli::session::Session;
-use crate::cli::source;
 use crate::cli::work::Request;
 use crate::engine::steps::Mode;
 use crate::engine::{Inputs, Secret};
@@ -13,6 +12,7 @@ use crate::flows::vmware::FLOW;
 use crate::flows::vmware::choices::{
     Choices, InitramfsChoice, KernelChoice, LoadChoice, SignChoice, SourceChoice, UpdateChoice,
 };
+use crate::pack;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -166,7 +166,7 @@ impl Options {
         let mut choices = self.over(base)?;
         let mut inputs = Inputs::default();
         if let Some(path) = &self.source {
-            let packed = source::pack(path)?;
+            let packed = pack::pack(path)?;
             choices.source = SourceChoice::Sealed { sha256: packed.sha256.clone(), name: packed.name };
             inputs.sealed.insert(packed.sha256, packed.bytes);
         } else if let SourceChoice::Sealed { name, .. } = &choices.source {

@@ -19,8 +19,11 @@ mod remove_file;
 mod restart_services;
 mod running_kernel;
 mod services;
+mod set_kernel_parameters;
+mod set_running_values;
 mod stop_services;
 mod unload_modules;
+mod update_boot_loader;
 mod write_file;
 
 pub use build_modules::{BuildModules, Compiler, Mode, ModuleBuild, SourceRef};
@@ -33,8 +36,11 @@ pub use load_modules::LoadModules;
 pub use rebuild_initramfs::{InitramfsTool, RebuildInitramfs};
 pub use remove_file::RemoveFile;
 pub use restart_services::RestartServices;
+pub use set_kernel_parameters::{ParameterFile, SetKernelParameters};
+pub use set_running_values::{RunningValue, SetRunningValues};
 pub use stop_services::StopServices;
 pub use unload_modules::UnloadModules;
+pub use update_boot_loader::{BootLoaderTool, UpdateBootLoader};
 pub use write_file::WriteFile;
 
 use super::context::{After, Applied, Before, Context};
@@ -133,6 +139,9 @@ impl Step {
             Self::LoadModules(s) => s,
             Self::RestartServices(s) => s,
             Self::StopServices(s) => s,
+            Self::SetKernelParameters(s) => s,
+            Self::UpdateBootLoader(s) => s,
+            Self::SetRunningValues(s) => s,
         }
     }
 
@@ -187,4 +196,10 @@ pub enum Step {
     RestartServices(RestartServices),
     /// Stop services that hold modules.
     StopServices(StopServices),
+    /// Put words on the kernel command line.
+    SetKernelParameters(SetKernelParameters),
+    /// Bring a changed kernel command line to the boot loader.
+    UpdateBootLoader(UpdateBootLoader),
+    /// Set values of the running kernel.
+    SetRunningValues(SetRunningValues),
 }

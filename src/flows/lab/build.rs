@@ -66,6 +66,13 @@ pub struct Built {
     pub log: PathBuf,
 }
 
+impl Built {
+    /// What the image is called, without its ending.
+    pub fn name(&self) -> String {
+        super::spec::name_of(&self.image.file_stem().unwrap_or_default().to_string_lossy())
+    }
+}
+
 /// What an image file was made of.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {

@@ -12,7 +12,7 @@
 
 use super::LabError;
 use super::devices::{self, Device, DeviceKind};
-use super::folders::Folders;
+use super::folders::{Folders, children};
 use super::mountinfo::{self, Mount};
 use super::remove::{self, Removed};
 use super::work::{self, MARKER, Marker};
@@ -169,7 +169,7 @@ pub fn look(host: &Host, all: &Folders) -> Result<Left, LabError> {
         left.folders.push(Found { whose, mounts: inside, devices: ours, elsewhere, path });
     }
     left.locks = children(&all.locks())?.into_iter().filter(|p| is_stale_lock(p)).collect();
-    left.caches = all.caches().into_iter().filter(|p| p.symlink_metadata().is_ok()).collect();
+    left.caches = all.caches()?;
     left.cache_mounts = left.caches.iter().flat_map(|c| mounts_in(&mounts, c)).collect();
     Ok(left)
 }
@@ -190,19 +190,6 @@ fn is_on(mount: &Mount, device: &Device) -> bool {
             .file_name()
             .and_then(|n| n.to_str())
             .is_some_and(|n| mount.source.starts_with("/dev") && devices::is_part_of(n, &device.name))
-}
-
-fn children(folder: &Path) -> Result<Vec<PathBuf>, LabError> {
-    let entries = match std::fs::read_dir(folder) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(LabError::io(folder, "could not list the folder"))?,
-    };
-    let mut paths = Vec::new();
-    for entry in entries {
-        paths.push(entry.map_err(LabError::io(folder, "could not list the folder"))?.path());
-    }
-    paths.sort();
-    Ok(paths)
 }
 
 fn whose(host: &Host, path: &Path) -> Result<Whose, LabError> {

@@ -69,10 +69,27 @@ impl Folders {
     pub fn work(&self) -> PathBuf {
         self.cache.join("work")
     }
-    /// The folders that `eject --all` drops.
-    pub fn caches(&self) -> [PathBuf; 4] {
-        [self.bases(), self.packages(), self.lists(), self.images()]
+    /// What `eject --all` drops: all that is there, but for builds under way and their locks. Kernels and
+    /// initramfs images of guests are among it.
+    pub(super) fn caches(&self) -> Result<Vec<PathBuf>, LabError> {
+        let stays = [self.work(), self.locks()];
+        Ok(children(&self.cache)?.into_iter().filter(|p| !stays.contains(p)).collect())
     }
+}
+
+/// What is in a folder, sorted; nothing when there is none.
+pub(super) fn children(folder: &Path) -> Result<Vec<PathBuf>, LabError> {
+    let what = "could not list the folder";
+    let entries = match std::fs::read_dir(folder) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(LabError::io(folder, what))?,
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        paths.push(entry.map_err(LabError::io(folder, what))?.path());
+    }
+    paths.sort();
+    Ok(paths)
 }
 
 /// Makes a folder and those above it, for its owner alone.

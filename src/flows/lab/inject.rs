@@ -11,7 +11,7 @@ use super::LabError;
 use super::layer::{Entry, Layer, image_mode};
 use super::spec::Image;
 use crate::host::{Cancel, Command, Runner, Stream};
-use crate::init::protocol::escape;
+use crate::init::agent;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
@@ -21,8 +21,6 @@ use std::path::{Path, PathBuf};
 pub const LIB: &str = "/usr/lib/hostwright";
 /// The environment in an image: lines that both a shell and systemd read.
 pub const ENVIRONMENT: &str = "/etc/hostwright/project.env";
-/// What the agent in an image is told.
-pub const AGENT: &str = "/etc/hostwright/agent";
 
 /// A project's files, and what of it was left out.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -179,7 +177,7 @@ pub fn unquote(text: &str) -> Option<PathBuf> {
 ///
 /// # Errors
 /// When a file of the project cannot be looked at.
-pub fn layer(image: &Image, listing: &Listing, agent: &'static [u8]) -> Result<Layer, LabError> {
+pub fn layer(image: &Image, listing: &Listing, program: &'static [u8]) -> Result<Layer, LabError> {
     let mut layer = match &image.project {
         Some(project) => Layer::of_folder(&project.folder)?,
         None => Layer::default(),
@@ -198,6 +196,7 @@ pub fn layer(image: &Image, listing: &Listing, agent: &'static [u8]) -> Result<L
             layer.add(Path::new(&project.place).join(path), entry);
         }
     }
+    layer.text("/etc/hostname", &format!("{}\n", host_name(&image.name)));
     layer.text(ENVIRONMENT, &environment(image));
     // Login shells, and every unit of systemd, find it.
     layer.text("/etc/profile.d/hostwright.sh", &profile());
@@ -205,19 +204,32 @@ pub fn layer(image: &Image, listing: &Listing, agent: &'static [u8]) -> Result<L
     if let Some(autorun) = &image.autorun {
         let script = script(&autorun.command, image.place().unwrap_or("/root"));
         layer.add(format!("{LIB}/autorun"), Entry::Bytes { bytes: script.into_bytes(), mode: 0o755 });
-        unit(&mut layer, "hostwright-autorun.service", &autorun_unit(autorun.power_off));
+        let text = autorun_unit(autorun.power_off);
+        unit(&mut layer, "hostwright-autorun.service", &text, "multi-user.target");
     }
-    layer.add(format!("{LIB}/hostwright-init"), Entry::Bytes { bytes: agent.to_vec(), mode: 0o755 });
-    layer.text(AGENT, &agent_lines(image));
-    unit(&mut layer, "hostwright-agent.service", AGENT_UNIT);
+    layer.add(format!("{LIB}/hostwright-init"), Entry::Bytes { bytes: program.to_vec(), mode: 0o755 });
+    let program = format!("{LIB}/hostwright-init");
+    unit(&mut layer, "hostwright-agent.service", &agent::unit(&program, &image.collect), "sysinit.target");
+    unit(&mut layer, "hostwright-up.service", &agent::up_unit(&program), "multi-user.target");
+    // On a real machine nobody listens.
+    for name in ["hostwright-agent", "hostwright-up"] {
+        let drop_in = "# Written by Hostwright.\n[Unit]\nConditionVirtualization=vm\n";
+        layer.text(&format!("/etc/systemd/system/{name}.service.d/image.conf"), drop_in);
+    }
     Ok(layer)
 }
 
-/// A unit of systemd that is started with the system.
-fn unit(layer: &mut Layer, name: &str, text: &str) {
+/// A host name (hostname(7)): letters, digits and hyphens.
+fn host_name(name: &str) -> String {
+    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    name.trim_matches('-').to_ascii_lowercase()
+}
+
+/// A unit of systemd that is started with a target.
+fn unit(layer: &mut Layer, name: &str, text: &str, target: &str) {
     layer.text(&format!("/etc/systemd/system/{name}"), text);
     layer.add(
-        format!("/etc/systemd/system/multi-user.target.wants/{name}"),
+        format!("/etc/systemd/system/{target}.wants/{name}"),
         Entry::Link { target: format!("../{name}").into() },
     );
 }
@@ -277,29 +289,14 @@ fn autorun_unit(power_off: bool) -> String {
     };
     format!(
         "# Written by Hostwright.\n[Unit]\nDescription=Hostwright: the project's command\n\
-         After=multi-user.target hostwright-agent.service\nWants=hostwright-agent.service{end}\n\
+         After=multi-user.target hostwright-agent.service hostwright-up.service{end}\n\
          [Service]\nType=oneshot\nEnvironment=HOME=/root\nEnvironmentFile=-{ENVIRONMENT}\n\
+         ExecStartPre=-{LIB}/hostwright-init stage autorun\n\
          ExecStart={LIB}/autorun\n\
-         ExecStopPost=-{LIB}/hostwright-init stage autorun ${{SERVICE_RESULT}}:${{EXIT_STATUS}}\n\
+         ExecStopPost=-{LIB}/hostwright-init stage autorun:${{SERVICE_RESULT}}:${{EXIT_STATUS}}\n\
          StandardOutput=journal+console\nStandardError=journal+console\nTimeoutStartSec=infinity\n\
          SyslogIdentifier=autorun\n\n[Install]\nWantedBy=multi-user.target\n"
     )
-}
-
-/// The agent hands over what is declared when it is told to, and when the machine goes down.
-const AGENT_UNIT: &str = "# Written by Hostwright.\n[Unit]\nDescription=Hostwright: the lab's agent\n\
-    ConditionPathExists=/dev/virtio-ports\nDefaultDependencies=no\nAfter=local-fs.target systemd-journald.service\n\
-    Conflicts=shutdown.target\nBefore=shutdown.target\n\n\
-    [Service]\nExecStart=/usr/lib/hostwright/hostwright-init agent /etc/hostwright/agent\nKillMode=mixed\n\
-    TimeoutStopSec=120\n\n[Install]\nWantedBy=multi-user.target\n";
-
-/// What the agent is told: lines of escaped words, as in `init::protocol`.
-fn agent_lines(image: &Image) -> String {
-    let mut text = format!("hostwright {}\n", crate::init::protocol::VERSION);
-    for pattern in &image.collect {
-        text.push_str(&format!("collect {}\n", escape(pattern.as_bytes())));
-    }
-    text
 }
 
 /// Whether a project can be read at all, said before anything else is done.

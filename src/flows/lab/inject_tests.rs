@@ -147,9 +147,12 @@ fn the_layer_has_the_project_its_environment_and_what_starts_it() {
     assert!(
         text_of(&layer, "etc/systemd/system/hostwright-autorun.service").contains("FailureAction=poweroff")
     );
-    assert!(text_of(&layer, "etc/hostwright/agent").contains("collect /var/log/my%20app/*\n"));
+    assert!(
+        text_of(&layer, "etc/systemd/system/hostwright-agent.service")
+            .contains("agent \"/var/log/my app/*\"\n")
+    );
     assert_eq!(
-        entry("etc/systemd/system/multi-user.target.wants/hostwright-agent.service"),
+        entry("etc/systemd/system/sysinit.target.wants/hostwright-agent.service"),
         &Entry::Link { target: "../hostwright-agent.service".into() }
     );
 }

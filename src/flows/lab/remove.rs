@@ -230,4 +230,62 @@ mod tests {
         fs::create_dir_all(&path).unwrap();
         assert!(matches!(remove_in(dir.path(), "tree"), Err(RemoveError::Deep { .. })));
     }
+
+    /// Runs one test of this file again, in a mount namespace of its own.
+    fn again_in_a_namespace(test: &str) -> bool {
+        const INSIDE: &str = "HOSTWRIGHT_TEST_NAMESPACE";
+        if std::env::var_os(INSIDE).is_some() {
+            return true;
+        }
+        let mut command = std::process::Command::new("unshare");
+        if !nix::unistd::geteuid().is_root() {
+            command.args(["--user", "--map-root-user"]);
+        }
+        command.args(["--mount", "--propagation", "private", "--"]).arg(std::env::current_exe().unwrap());
+        let out = command.args(["--exact", test]).env(INSIDE, "1").output().unwrap();
+        assert!(out.status.success(), "{out:?}");
+        assert!(String::from_utf8_lossy(&out.stdout).contains("1 passed"), "{out:?}");
+        false
+    }
+
+    #[test]
+    fn a_mount_that_nobody_told_of_is_not_entered() {
+        use nix::mount::{MntFlags, MsFlags, mount, umount2};
+        if !again_in_a_namespace("flows::lab::remove::tests::a_mount_that_nobody_told_of_is_not_entered") {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let at = |p: &str| dir.path().join(p);
+        fs::create_dir_all(at("precious/sub")).unwrap();
+        fs::write(at("precious/file"), "mine").unwrap();
+        // A folder of the same file system, one of another, and a file.
+        for kind in ["bind", "tmpfs", "file"] {
+            fs::create_dir_all(at("tree/a")).unwrap();
+            fs::write(at("tree/f"), "x").unwrap();
+            let none = None::<&str>;
+            let point = match kind {
+                "file" => at("tree/f"),
+                _ => at("tree/a"),
+            };
+            match kind {
+                "bind" => mount(Some(&at("precious")), &point, none, MsFlags::MS_BIND, none),
+                "tmpfs" => mount(none, &point, Some("tmpfs"), MsFlags::empty(), none),
+                _ => mount(Some(&at("precious/file")), &point, none, MsFlags::MS_BIND, none),
+            }
+            .unwrap();
+            match remove_in(dir.path(), "tree") {
+                Err(RemoveError::Mounted { path }) => assert_eq!(path, point, "{kind}"),
+                other => panic!("{kind}: {other:?}"),
+            }
+            assert_eq!(fs::read(at("precious/file")).unwrap(), b"mine");
+            assert!(at("precious/sub").is_dir());
+            // The tree itself as a mount.
+            umount2(&point, MntFlags::empty()).unwrap();
+        }
+        mount(Some(&at("precious")), &at("tree"), None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+        assert!(matches!(remove_in(dir.path(), "tree"), Err(RemoveError::Mounted { .. })));
+        assert_eq!(fs::read(at("precious/file")).unwrap(), b"mine");
+        umount2(&at("tree"), MntFlags::empty()).unwrap();
+        remove_in(dir.path(), "tree").unwrap();
+    }
 }

@@ -138,7 +138,8 @@ fn refusal(missing: &[&Tool], family: Family) -> LabError {
         missing.iter().filter(|t| t.package(family).is_none()).map(|t| t.names[0]).collect();
     let mut remedy = Vec::new();
     if !packages.is_empty() {
-        remedy.push(format!("install what has them: {install} {}", packages.join(" ")));
+        let them = if names.len() == 1 { "it" } else { "them" };
+        remedy.push(format!("install what has {them}: {install} {}", packages.join(" ")));
     }
     if without.contains(&"mkarchiso") {
         remedy.push(

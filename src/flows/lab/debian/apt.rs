@@ -20,12 +20,12 @@ pub(super) struct Sources {
 impl Sources {
     /// The archive of a release and that of its security updates, at `mirror`, or where this machine's own apt
     /// has them, or at Debian's own address.
-    pub fn of(host: &Host, suite: &str, mirror: Option<&str>) -> Result<Self, LabError> {
+    pub fn of(host: &Host, suite: &str, mirror: Option<&str>) -> Self {
         let (main, security) = match mirror {
             Some(mirror) => (Some(mirror.to_owned()), None),
             None => (of_machine(host, "Debian"), of_machine(host, "Debian-Security")),
         };
-        Ok(Self::at(suite, main.as_deref(), security.as_deref(), mirror.is_some()))
+        Self::at(suite, main.as_deref(), security.as_deref(), mirror.is_some())
     }
 
     /// The same for known addresses. Pure. On a mirror that carries both, the security archive stands

@@ -173,6 +173,8 @@ impl Base {
             .args(["--skip=essential/unlink", "--skip=download/empty"])
             // Packages come from and go to the lab's own folder; the words of these hooks are mmdebstrap's.
             .arg("--setup-hook=mkdir -p \"$1\"/var/cache/apt/archives")
+            // live-boot writes `interfaces` into it, and minbase has none.
+            .arg("--setup-hook=mkdir -p \"$1\"/etc/network")
             .arg(format!("--setup-hook=sync-in {quoted} /var/cache/apt/archives"))
             .arg(format!("--customize-hook=sync-out /var/cache/apt/archives {quoted}"));
         for path in WITHOUT {
@@ -329,7 +331,8 @@ pub(super) fn squash(job: &mut Job<'_>, tar: &Path, to: &Path) -> Result<(), Lab
     job.run(&command).map(|_| ())
 }
 
-/// mksquashfs(1) as it is called: zstd at a level that takes seconds, not minutes.
+/// mksquashfs(1) as it is called: zstd at a level that takes seconds, not minutes, in blocks so small that a guest
+/// without an accelerator does not unpack much more than it wants.
 fn squash_command(to: &Path) -> Command {
     Command::new("mksquashfs").args(["-".to_owned(), to.display().to_string()]).args([
         "-tar",
@@ -338,7 +341,7 @@ fn squash_command(to: &Path) -> Command {
         "-Xcompression-level",
         "6",
         "-b",
-        "256K",
+        "64K",
         "-no-progress",
         "-quiet",
     ])
@@ -359,8 +362,7 @@ mod tests {
             .unwrap(),
             "bookworm",
             Some("http://m/debian"),
-        )
-        .unwrap();
+        );
         Base::new(&folders, "bookworm", sources, vec!["live-boot".into(), "linux-image-amd64".into()])
     }
 

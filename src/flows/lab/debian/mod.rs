@@ -25,6 +25,7 @@ use super::{LabError, namespace};
 use crate::host::Host;
 use apt::Sources;
 use bootstrap::Base;
+use std::cell::OnceCell;
 use std::path::PathBuf;
 
 /// Packages of every image: what boots and runs a live system, and lets a person look at it.
@@ -37,12 +38,13 @@ pub(super) struct Debian<'a> {
     spec: &'a DebianSpec,
     name: &'a str,
     refresh: bool,
+    base: OnceCell<Base>,
 }
 
 impl<'a> Debian<'a> {
     /// For this image.
     pub fn new(spec: &'a DebianSpec, name: &'a str, refresh: bool) -> Self {
-        Self { spec, name, refresh }
+        Self { spec, name, refresh, base: OnceCell::new() }
     }
 
     fn packages(&self) -> Vec<String> {
@@ -54,9 +56,12 @@ impl<'a> Debian<'a> {
         all
     }
 
-    fn base(&self, host: &Host, folders: &Folders) -> Result<Base, LabError> {
-        let sources = Sources::of(host, &self.spec.suite, self.spec.mirror.as_deref())?;
-        Ok(Base::new(folders, &self.spec.suite, sources, self.packages()))
+    /// The system below; apt is asked for its archives once.
+    fn base(&self, host: &Host, folders: &Folders) -> &Base {
+        self.base.get_or_init(|| {
+            let sources = Sources::of(host, &self.spec.suite, self.spec.mirror.as_deref());
+            Base::new(folders, &self.spec.suite, sources, self.packages())
+        })
     }
 }
 
@@ -75,7 +80,7 @@ impl Builder for Debian<'_> {
     }
 
     fn key(&self, host: &Host, folders: &Folders) -> Result<String, LabError> {
-        let base = self.base(host, folders)?;
+        let base = self.base(host, folders);
         Ok(format!("{} {} {}", medium::RECIPE, base.key(), base.made().unwrap_or_default()))
     }
 
@@ -87,13 +92,13 @@ impl Builder for Debian<'_> {
                 "give it one: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 \"$USER\"",
             ));
         }
-        let base = self.base(job.host, job.folders)?;
+        let base = self.base(job.host, job.folders);
         // A kept system proves that its packages are there.
         if base.made().is_none() || self.refresh { base.look(job) } else { Ok(()) }
     }
 
     fn space(&self, host: &Host, folders: &Folders, layer: u64) -> Result<u64, LabError> {
-        let base = self.base(host, folders)?;
+        let base = self.base(host, folders);
         // The layer as an archive and packed, and the image with all of it.
         let image = layer * 3 + (64 << 20);
         Ok(match base.size() {
@@ -104,7 +109,7 @@ impl Builder for Debian<'_> {
     }
 
     fn build(&self, job: &mut Job<'_>, layer: &Layer) -> Result<PathBuf, LabError> {
-        let base = self.base(job.host, job.folders)?;
+        let base = self.base(job.host, job.folders);
         base.make(job, self.refresh)?;
         let parts = base.parts()?;
         let packed = job.step("Pack the project", |job| {

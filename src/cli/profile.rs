@@ -2,8 +2,6 @@
 //! `hostwright profile`: saved choices. A profile is one JSON document in a person's own configuration
 //! folder; it holds choices only, never archives or passwords.
 
-mod store;
-
 use super::errors::{Exit, Problem};
 use super::look::table;
 use super::plan::read_json;
@@ -11,13 +9,12 @@ use super::session::Session;
 use super::vmware::options::Options;
 use crate::flows::vmware::FLOW;
 use crate::flows::vmware::choices::Choices;
-use clap::{Args, Subcommand};
-use serde_json::Value;
-use std::path::{Path, PathBuf};
-use store::{
+use crate::profile::{
     Document, IN_USE, VERSION, check_name, folder, load, made_folder, name_in_use, names, no_such, path_of,
-    store,
+    store, summary,
 };
+use clap::{Args, Subcommand};
+use std::path::{Path, PathBuf};
 
 /// Keep choices under a name
 ///
@@ -210,21 +207,6 @@ fn list(session: &mut Session) -> Result<Exit, Problem> {
         session.screen.print(&text);
     }
     Ok(Exit::Done)
-}
-
-/// The choices that differ from the defaults, in a line.
-fn summary(choices: &Choices) -> String {
-    let (Ok(Value::Object(ours)), Ok(Value::Object(defaults))) =
-        (serde_json::to_value(choices), serde_json::to_value(Choices::default()))
-    else {
-        return String::new();
-    };
-    let parts: Vec<String> = ours
-        .iter()
-        .filter(|(k, v)| defaults.get(*k) != Some(v))
-        .map(|(k, v)| format!("{k}: {}", v.to_string().replace('"', "")))
-        .collect();
-    if parts.is_empty() { "all defaults".into() } else { parts.join(", ") }
 }
 
 fn show(session: &mut Session, name: &str) -> Result<Exit, Problem> {

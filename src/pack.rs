@@ -2,9 +2,9 @@
 //! Packs what `--source` names into one archive. The helper never opens a path of a user's: it is
 //! handed these bytes as a sealed file.
 
-use super::errors::{Exit, Problem};
 use crate::engine::source::{Files, Limits, SourceError, read_archive, read_folder};
 use crate::host::{FileKind, Root};
+use crate::tell::{Exit, Problem};
 use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::path::Path;
