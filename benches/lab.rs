@@ -105,7 +105,8 @@ impl Bench {
         qemu.arg("-kernel").arg(&self.image).arg("-initrd").arg(initrd);
         qemu.args(["-append", "console=ttyS0 quiet panic=-1"]).args(more).stdin(Stdio::null());
         let start = Instant::now();
-        let output = Command::new("timeout").arg("600").arg(qemu.get_program()).args(qemu.get_args()).output();
+        let output =
+            Command::new("timeout").arg("600").arg(qemu.get_program()).args(qemu.get_args()).output();
         let took = ms(start.elapsed());
         let output = output.unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
