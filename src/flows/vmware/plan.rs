@@ -118,6 +118,7 @@ pub fn plan(choices: &Choices, facts: &VmwareFacts, resolve: &Resolver<'_>) -> R
     Ok(Plan {
         version: PLAN_VERSION,
         flow: FLOW.to_owned(),
+        title: format!("VMware modules for {}", releases.join(", ")),
         choices: serde_json::to_value(choices).unwrap_or_default(),
         facts: serde_json::to_value(facts).unwrap_or_default(),
         steps,
