@@ -5,6 +5,8 @@ DESTDIR ?=
 # Which of cargo's profiles is built and installed: release, or dev for the tests.
 PROFILE ?= release
 CARGO ?= cargo
+# GUI=no builds no assistant: for machines without a screen, and without GTK.
+GUI ?= yes
 
 # `sudo make` with a Rust that the user installed for themselves.
 ifneq ($(SUDO_USER),)
@@ -23,13 +25,16 @@ endif
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 TARGET := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
-SCRIPTS := scripts/*.sh tests/bus/*.sh tests/kernels/*.sh .ci/run
+SCRIPTS := scripts/*.sh tests/bus/*.sh tests/kernels/*.sh tests/lab/*.sh .ci/run
 
 .DEFAULT_GOAL := build
-.PHONY: build deps run test lint bench doc install uninstall test-kernels help
+.PHONY: build deps run test lint bench doc install uninstall test-kernels test-lab help
 
 build: ## build the programs
 	$(CARGO) build --profile $(PROFILE) --no-default-features --bins
+ifneq ($(GUI),no)
+	$(CARGO) build --profile $(PROFILE) --bin hostwright-assistant
+endif
 
 deps: ## install what is needed to build, run and test (by apt, with root or sudo)
 	@scripts/deps.sh
@@ -53,6 +58,12 @@ test-kernels: ## build the modules for other releases' kernels, and load them in
 	$(CARGO) build --no-default-features --bins
 	tests/kernels/roots.sh
 	$(AS_ROOT) env PROFILE=dev VMWARE_SOURCES="$(VMWARE_SOURCES)" tests/kernels/matrix.sh
+	if command -v apt-get >/dev/null; then $(AS_ROOT) env PROFILE=dev tests/kernels/updates.sh; fi
+
+test-lab: ## build images, boot them with BIOS and UEFI, kill builds and clean up after them
+	@scripts/deps.sh lab
+	$(CARGO) build --no-default-features --bins
+	TARGET="$(TARGET_DIR)/debug" tests/lab/images.sh
 
 lint: ## formatting, clippy with the house rules, scripts, licences of dependencies
 	$(CARGO) fmt --check

@@ -51,6 +51,7 @@ case $PREFIX in
     ;;
 esac
 polkitdir=/usr/share/polkit-1/actions
+app=org.hostwright.Hostwright
 
 made=$(mktemp -d)
 trap 'rm -rf "$made"' EXIT
@@ -69,7 +70,7 @@ put() {
 
 # The same from a template.
 put_from() {
-  sed "s|@libexecdir@|$libexecdir|g" "$1" >"$made/file"
+  sed "s|@libexecdir@|$libexecdir|g; s|@bindir@|$bindir|g" "$1" >"$made/file"
   put 644 "$made/file" "$2"
 }
 
@@ -96,6 +97,21 @@ fi
 
 put 755 "$TARGET/hostwright" "$bindir/hostwright"
 put 755 "$TARGET/hostwright-helper" "$libexecdir/hostwright-helper"
+# A headless build has no assistant.
+if [[ $mode == uninstall || -x $TARGET/hostwright-assistant ]]; then
+  put 755 "$TARGET/hostwright-assistant" "$bindir/hostwright-assistant"
+  put_from data/desktop/org.hostwright.Hostwright.desktop.in "$datadir/applications/$app.desktop"
+  put_from data/desktop/org.hostwright.Hostwright.service.in "$datadir/dbus-1/services/$app.service"
+  put 644 data/desktop/$app.metainfo.xml "$datadir/metainfo/$app.metainfo.xml"
+  put 644 data/desktop/$app.mime.xml "$datadir/mime/packages/$app.xml"
+  put 644 resources/icons/$app.svg "$datadir/icons/hicolor/scalable/apps/$app.svg"
+  put 644 resources/icons/$app-symbolic.svg "$datadir/icons/hicolor/symbolic/apps/$app-symbolic.svg"
+  for catalogue in po/*.po; do
+    language=$(basename "$catalogue" .po)
+    [[ $mode == uninstall ]] || msgfmt --output-file="$made/catalogue" "$catalogue" || fail "$catalogue is not valid"
+    put 644 "$made/catalogue" "$datadir/locale/$language/LC_MESSAGES/hostwright.mo"
+  done
+fi
 put 644 data/dbus/org.hostwright.Helper1.conf "$policydir/org.hostwright.Helper1.conf"
 put_from data/dbus/org.hostwright.Helper1.service.in "$servicedir/org.hostwright.Helper1.service"
 put 644 data/polkit/org.hostwright.policy "$polkitdir/org.hostwright.policy"

@@ -7,7 +7,9 @@
 # it takes it back, and the file trees are compared. Nothing outside the view changes, and no module is
 # loaded.
 #
-#   practice-host.sh [--shell]     --shell: a shell there instead, to try things
+#   practice-host.sh                     the whole job
+#   practice-host.sh --shell             a shell there instead, to try things
+#   practice-host.sh --run COMMAND...    this command there instead, with its exit status
 #
 # Needs root, and what `make deps` installs. PROFILE says which build is used (default: release).
 set -euo pipefail
@@ -70,11 +72,22 @@ if [[ ${1:-} == --shell ]]; then
   exit
 fi
 
+if [[ ${1:-} == --run ]]; then
+  shift
+  exec "$@"
+fi
+
 kernels=()
 for build in /lib/modules/*/build; do
   if [[ -e $build/Makefile && -e $build/Module.symvers ]]; then kernels+=("$(basename "$(dirname "$build")")"); fi
 done
 [[ ${#kernels[@]} -gt 0 ]] || fail "no kernel under /lib/modules has headers; run \`make deps\`"
+
+# A kernel without its boot image can be built for, and is not tried.
+rehearse=(--rehearse)
+for kernel in "${kernels[@]}"; do
+  [[ -r /boot/vmlinuz-$kernel ]] || rehearse=()
+done
 
 "$project/tests/bus/tree.sh" save /run/before
 
@@ -82,10 +95,10 @@ say "What is here"
 run hostwright detect
 
 say "What would be done, for ${#kernels[@]} kernel(s): ${kernels[*]}"
-run hostwright vmware plan --kernel all --sign own --no-load
+run hostwright vmware plan --kernel all --sign own --no-load "${rehearse[@]}"
 
-say "Doing it: the helper plans anew, compares, asks polkit, and only then writes"
-run hostwright vmware apply --kernel all --sign own --no-load --yes
+say "Doing it: the helper plans anew, compares, asks polkit, tries the modules in a virtual machine, and only then writes"
+run hostwright vmware apply --kernel all --sign own --no-load "${rehearse[@]}" --yes
 
 say "Looking at the result without Hostwright"
 for kernel in "${kernels[@]}"; do

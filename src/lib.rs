@@ -26,9 +26,9 @@
 //! # The modules
 //!
 //! *reading a machine* → [`detect`]; *deciding* → `flows`; *changing a machine* → [`engine::steps`];
-//! *crossing the privilege boundary* → `ipc` and `helper`; *showing* → `cli` (and later `ui`).
+//! *crossing the privilege boundary* → `ipc` and `helper`; *showing* → `cli` and `ui`.
 //! *a virtual machine* → [`guest`], and [`init`] inside it.
-//! Arrows go one way: `cli → ipc → helper → engine → guest → host`, and `flows → engine, detect, guest`.
+//! Arrows go one way: `cli, ui → ipc → helper → engine → guest → host`, and `flows → engine, detect, guest`.
 
 // The recorded hosts of tests/ name the library from outside; tests inside share them.
 #[cfg(test)]
@@ -43,3 +43,13 @@ pub mod helper;
 pub mod host;
 pub mod init;
 pub mod ipc;
+mod pack;
+mod profile;
+mod tell;
+#[cfg(feature = "gui")]
+pub mod ui;
+
+#[cfg(test)]
+#[path = "../tests/detect/recorded.rs"]
+#[allow(dead_code, missing_docs, reason = "shared with the tests of detect")]
+mod recorded;

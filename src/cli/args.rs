@@ -3,7 +3,8 @@
 
 use super::screen::Colour;
 use super::{
-    apply, completions, detect, doctor, export, lab, log, man, plan, profile, runs, status, undo, vmware,
+    apply, completions, detect, doctor, export, lab, log, man, plan, profile, runs, status, undo, vgpu,
+    vmware,
 };
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -86,6 +87,7 @@ pub(crate) enum Command {
     Status(status::Status),
     Vmware(vmware::Vmware),
     Lab(lab::Lab),
+    Vgpu(vgpu::Vgpu),
     Plan(plan::Plan),
     Apply(apply::Apply),
     Undo(undo::Undo),

@@ -212,32 +212,6 @@ impl Machine for Helper {
     }
 }
 
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
-        let text = super::errors::sentence(&error.to_string());
-        let new = |exit, code: &str, title: &str| Self::new(exit, code, title, text.clone());
-        match error {
-            Error::Refused(refusal) => refusal.into(),
-            Error::MachineChanged => super::errors::machine_changed(),
-            Error::NotAuthorized(_) => new(Exit::NotAuthorized, "not-authorized", "Not authorized"),
-            Error::Dismissed => new(Exit::NotAuthorized, "dismissed", "Not authorized"),
-            Error::CouldNotAsk(_) => {
-                new(Exit::NotAuthorized, "could-not-ask", "Nobody could be asked for permission")
-            }
-            Error::Busy(_) => new(Exit::Refused, "busy", "Something else is under way"),
-            Error::BadArgument(_) => new(Exit::Usage, "bad-argument", "This cannot be asked for"),
-            Error::NoSuchRun(_) => new(Exit::Refused, "no-such-run", "There is no such run"),
-            Error::Cancelled => Self::cancelled(),
-            Error::NotInstalled => new(Exit::Failed, "helper-not-installed", "The helper is not installed"),
-            Error::NotStarted(_) => new(Exit::Failed, "helper-not-started", "The helper does not start"),
-            Error::NoBus(_) => new(Exit::Failed, "no-bus", "There is no system bus"),
-            Error::Gone => new(Exit::Failed, "helper-gone", "The helper went away"),
-            Error::Protocol(_) => new(Exit::Failed, "protocol", "The helper was not understood"),
-            Error::Leaving | Error::Failed(_) => new(Exit::Failed, "failed", "It failed"),
-        }
-    }
-}
-
 /// What `doctor` says about the way to root's rights: bus, polkit, helper.
 pub(crate) fn doctor() -> Vec<Row> {
     let bus = match zbus::blocking::Connection::system() {

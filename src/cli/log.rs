@@ -81,7 +81,7 @@ fn line(look: Look, event: &Event) -> String {
             look.item(0, mark, &format!("{}{reason}", check.what))
         }
         Event::Finished { state, message } => {
-            let (mark, word) = super::runs::state(*state);
+            let (mark, word) = crate::tell::run_state(*state);
             look.item(0, mark, &format!("{word}: {message}"))
         }
     }

@@ -2,22 +2,8 @@
 //! How text looks on this terminal: width, colour, marks. Rendering is pure text → text, so that it can
 //! be tested; [`super::screen`] is what writes it.
 
+pub(crate) use crate::tell::{Mark, bytes, count, seconds};
 use anstyle::{AnsiColor, Style};
-
-/// How a line is marked. Every mark is a sign of its own: nothing is said by colour alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mark {
-    /// As it should be.
-    Good,
-    /// Worth a look.
-    Warning,
-    /// Wrong.
-    Bad,
-    /// Could not look.
-    Unknown,
-    /// For information; does not apply.
-    Neutral,
-}
 
 /// What a terminal (or a pipe) can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -236,39 +222,6 @@ pub(crate) fn clean(text: &str) -> String {
         }
     }
     out
-}
-
-/// `1 step`, `2 steps`.
-pub(crate) fn count(n: usize, one: &str, many: &str) -> String {
-    if n == 1 { format!("1 {one}") } else { format!("{n} {many}") }
-}
-
-/// Bytes with three digits at most ("1.4 MiB", "23.5 GiB", "256 GiB").
-pub(crate) fn bytes(n: u64) -> String {
-    const UNITS: [&str; 6] = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"];
-    #[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
-    let (mut value, mut unit) = (n as f64, 0);
-    while value >= 999.5 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    let decimals = match value {
-        _ if unit == 0 || value >= 99.95 => 0,
-        _ => 1,
-    };
-    let text = format!("{value:.decimals$}");
-    format!("{} {}", text.strip_suffix(".0").unwrap_or(&text), UNITS[unit])
-}
-
-/// Seconds as people say them ("3.2 s", "2 min 5 s").
-pub(crate) fn seconds(elapsed: std::time::Duration) -> String {
-    let s = elapsed.as_secs();
-    match s {
-        0..=9 => format!("{:.1} s", elapsed.as_secs_f64()),
-        10..=59 => format!("{s} s"),
-        60..=3599 => format!("{} min {} s", s / 60, s % 60),
-        _ => format!("{} h {} min", s / 3600, s / 60 % 60),
-    }
 }
 
 /// Rows in aligned columns; the last column is wrapped under itself. With too little room the cells of a

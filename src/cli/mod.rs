@@ -29,9 +29,9 @@ mod progress;
 mod runs;
 mod screen;
 mod session;
-mod source;
 mod status;
 mod undo;
+mod vgpu;
 mod vmware;
 mod watch;
 mod work;
@@ -81,6 +81,7 @@ fn run(session: &mut Session, command: Command) -> Result<Exit, Problem> {
         Command::Status(args) => status::run(session, &args),
         Command::Vmware(args) => vmware::run(session, args),
         Command::Lab(args) => lab::run(session, args),
+        Command::Vgpu(args) => vgpu::run(session, args),
         Command::Plan(args) => plan::run(session, &args),
         Command::Apply(args) => apply::run(session, &args),
         Command::Undo(args) => undo::run(session, &args),

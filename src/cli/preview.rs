@@ -2,11 +2,12 @@
 //! A plan, and the undo of a run, as a person reads them before saying yes. Pure: data → text.
 
 use super::look::{Look, Mark, count, pad, width};
-use crate::engine::plan::{Note, Permission, Plan, Warning};
+use crate::engine::plan::{Note, Plan, Warning};
 use crate::engine::steps::Mode;
 use crate::engine::{FileChange, Reversal, StepPreview, UndoPreview};
 use crate::flows::vmware::FLOW;
 use crate::flows::vmware::choices::{Choices, SourceChoice};
+use crate::tell::{applies_to, grouped, permission, shorter, told_and_diff};
 
 /// A difference longer than this is shown with `--diff` only.
 const SHORT_DIFF: usize = 30;
@@ -34,6 +35,7 @@ pub(crate) fn plan(look: Look, plan: &Plan, steps: &[StepPreview], diff: bool) -
 fn head(look: Look, plan: &Plan) -> String {
     let what = match plan.flow.as_str() {
         "vmware" => "VMware's kernel modules",
+        "wayland" => "VMware's launchers",
         other => other,
     };
     let mut out = format!("{}\n", look.bold(what));
@@ -100,20 +102,7 @@ fn file_change(look: Look, indent: usize, file: &FileChange, step: &str, diff: b
         let text = if what.is_empty() { file.path.clone() } else { format!("{named}{what}") };
         return look.wrap(&text, &hang, &format!("{hang}  "));
     }
-    // What happens to the file stands before the difference; the difference names the file once more.
-    let mut said = String::new();
-    let mut body: Vec<&str> = Vec::new();
-    for line in file.diff.lines() {
-        let names_file = line.starts_with("--- ") || line.starts_with("+++ ");
-        match line.as_bytes().first() {
-            _ if names_file && !body.iter().any(|l| l.starts_with("@@")) => {}
-            // All of a new file is new: its place in nothing says nothing.
-            Some(b'@') if line.starts_with("@@ -0,0 ") => {}
-            Some(b'+' | b'-' | b'@' | b' ' | b'\\') => body.push(line),
-            _ if body.is_empty() => said = line.to_owned(),
-            _ => body.push(line),
-        }
-    }
+    let (said, body) = told_and_diff(&file.diff);
     let what = if said.is_empty() { "changes".to_owned() } else { said };
     if body.len() > SHORT_DIFF && !diff {
         let text = format!("{}: {what}, {} lines of differences; --diff shows them", file.path, body.len());
@@ -121,50 +110,6 @@ fn file_change(look: Look, indent: usize, file: &FileChange, step: &str, diff: b
     }
     let title = look.wrap(&format!("{named}{what}"), &hang, &format!("{hang}  "));
     format!("{title}{}", look.diff(indent + 2, &body.join("\n")))
-}
-
-/// Notes of one topic and text, which differ in what they are for only ("vmmon, 6.1.0-56-amd64").
-fn grouped(notes: &[Note]) -> Vec<(&str, Vec<&str>, &str, Vec<&Note>)> {
-    let mut groups: Vec<(&str, Vec<&str>, &str, Vec<&Note>)> = Vec::new();
-    for note in notes {
-        let (topic, of) = match note.topic.split_once(" (") {
-            Some((topic, rest)) => (topic, rest.strip_suffix(')').unwrap_or(rest)),
-            None => (note.topic.as_str(), ""),
-        };
-        match groups.iter_mut().find(|g| g.0 == topic && g.2 == note.text) {
-            Some(group) => {
-                group.1.push(of);
-                group.3.push(note);
-            }
-            None => groups.push((topic, vec![of], &note.text, vec![note])),
-        }
-    }
-    groups
-}
-
-/// What a note is for: modules, and kernels unless there is a single one. From "vmmon, 6.1" and the like.
-fn applies_to(of: &[&str], single: bool) -> String {
-    let mut by_modules: Vec<(Vec<&str>, Vec<&str>)> = Vec::new();
-    let mut by_kernel: Vec<(&str, Vec<&str>)> = Vec::new();
-    for one in of.iter().filter(|o| !o.is_empty()) {
-        let (module, kernel) = one.split_once(", ").unwrap_or((one, ""));
-        match by_kernel.iter_mut().find(|(k, _)| *k == kernel) {
-            Some((_, modules)) => modules.push(module),
-            None => by_kernel.push((kernel, vec![module])),
-        }
-    }
-    for (kernel, modules) in by_kernel {
-        match by_modules.iter_mut().find(|(m, _)| *m == modules) {
-            Some((_, kernels)) => kernels.push(kernel),
-            None => by_modules.push((modules, vec![kernel])),
-        }
-    }
-    let words = |(modules, kernels): &(Vec<&str>, Vec<&str>)| {
-        let modules = modules.join(", ");
-        let kernels = kernels.join(", ");
-        if single || kernels.is_empty() { modules } else { format!("{modules} for {kernels}") }
-    };
-    by_modules.iter().map(words).collect::<Vec<_>>().join("; ")
 }
 
 fn notes(look: Look, notes: &[Note], diff: bool) -> String {
@@ -190,21 +135,6 @@ fn notes(look: Look, notes: &[Note], diff: bool) -> String {
         out.push_str(&look.dim_lines(&look.wrap(&text, "  ", "  ")));
     }
     out
-}
-
-/// What a permission lets happen, in words.
-pub(crate) fn permission(permission: Permission) -> &'static str {
-    match permission {
-        Permission::ModulesInstall => "install and load kernel modules",
-        Permission::ApplicationsPatch => "change how applications are started",
-        Permission::SystemTune => "change system settings",
-        Permission::PackagesInstall => "install packages",
-        Permission::BootConfigure => "change how the machine boots",
-        Permission::KeysEnroll => "have a signing key trusted",
-        Permission::VgpuInstall => "install a vGPU driver",
-        Permission::Undo => "take back what Hostwright did",
-        Permission::Inspect => "look at what only root can see",
-    }
 }
 
 fn permissions(look: Look, plan: &Plan) -> String {
@@ -255,30 +185,6 @@ fn afterwards(look: Look, plan: &Plan, steps: &[StepPreview]) -> String {
         ),
     };
     out.push_str(&look.item(2, mark, &undo));
-    out
-}
-
-/// Lines that do the same in one folder, as one line.
-fn shorter(lines: &[String]) -> Vec<String> {
-    let mut groups: Vec<(&str, &str, Vec<&str>)> = Vec::new();
-    for line in lines {
-        let (verb, path) = line.rsplit_once(' ').unwrap_or(("", line));
-        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-        match groups.last_mut() {
-            Some((v, f, names)) if *v == verb && *f == folder && path.starts_with('/') => names.push(name),
-            _ => groups.push((verb, folder, vec![name])),
-        }
-    }
-    let mut rest = lines.iter();
-    let mut out = Vec::new();
-    for (verb, folder, names) in groups {
-        let same: Vec<&String> = rest.by_ref().take(names.len()).collect();
-        if names.len() > 2 {
-            out.push(format!("{verb} in {folder}: {}", names.join(", ")));
-        } else {
-            out.extend(same.into_iter().cloned());
-        }
-    }
     out
 }
 

@@ -4,6 +4,7 @@
 use super::*;
 use crate::engine::Drift;
 use crate::engine::plan::PLAN_VERSION;
+use crate::engine::plan::Permission;
 use crate::engine::steps::{Depmod, LoadModules, WriteFile};
 use crate::engine::{Step, UndoStep};
 use crate::host::FileState;

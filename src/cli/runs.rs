@@ -2,9 +2,10 @@
 //! `hostwright runs`: what was done on this machine.
 
 use super::errors::{Exit, Problem};
-use super::look::{Look, Mark, table};
+use super::look::{Look, table};
 use super::session::Session;
 use crate::engine::{RunState, RunSummary};
+use crate::tell::run_state;
 use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -40,20 +41,6 @@ pub(crate) fn run(session: &mut Session, args: &Runs) -> Result<Exit, Problem> {
     Ok(Exit::Done)
 }
 
-/// A state in words.
-pub(crate) fn state(state: RunState) -> (Mark, &'static str) {
-    match state {
-        RunState::Running => (Mark::Neutral, "under way"),
-        RunState::Done => (Mark::Good, "done"),
-        RunState::RolledBack => (Mark::Neutral, "failed, taken back"),
-        RunState::Failed => (Mark::Bad, "failed, something remains"),
-        RunState::Undoing => (Mark::Neutral, "being taken back"),
-        RunState::Undone => (Mark::Neutral, "taken back"),
-        RunState::UndoStopped => (Mark::Warning, "undo stopped"),
-        RunState::Interrupted => (Mark::Bad, "interrupted"),
-    }
-}
-
 /// A time as people here read it.
 pub(crate) fn time(at: Timestamp, zone: &TimeZone) -> String {
     at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string()
@@ -61,7 +48,7 @@ pub(crate) fn time(at: Timestamp, zone: &TimeZone) -> String {
 
 fn render(look: Look, runs: &[RunSummary], zone: &TimeZone) -> String {
     let row = |r: &RunSummary| {
-        let (mark, word) = state(r.state);
+        let (mark, word) = run_state(r.state);
         let mut what = super::look::clean(&r.title);
         if let Some(problem) = &r.problem {
             what = format!("{what} (its records cannot be read: {})", super::look::clean(problem));

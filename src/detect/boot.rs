@@ -4,6 +4,9 @@
 mod entries;
 mod grub;
 mod next;
+mod place;
+
+pub use place::{BootTool, CommandLinePlace};
 
 use super::Finding;
 use super::efi::{self, Variables};
@@ -41,6 +44,14 @@ pub struct Bootloader {
     pub evidence: Vec<String>,
     /// What is booted next.
     pub next_boot: Finding<NextBoot>,
+    /// Where the kernel command line is decided.
+    #[serde(default = "not_looked_then")]
+    pub command_line: Finding<CommandLinePlace>,
+}
+
+/// For facts of a version that did not look.
+fn not_looked_then() -> Finding<CommandLinePlace> {
+    Finding::unseen("these facts are of a version that did not look")
 }
 
 /// The tool that makes the initramfs.
@@ -127,11 +138,20 @@ fn kinds(look: &Look<'_>, variables: &Variables<'_>) -> Vec<(BootloaderKind, Str
 }
 
 /// Reads the boot loader.
-pub(super) fn read_bootloader(look: &Look<'_>, variables: &Variables<'_>) -> Finding<Bootloader> {
+pub(super) fn read_bootloader(
+    look: &Look<'_>,
+    variables: &Variables<'_>,
+    family: Family,
+) -> Finding<Bootloader> {
     let found = kinds(look, variables);
     let next_boot = next::read(look, variables, found.first().map(|(kind, _)| *kind));
-    let (kinds, evidence) = found.into_iter().unzip();
-    Finding::Seen(Bootloader { kinds, evidence, next_boot })
+    let (kinds, evidence): (Vec<_>, _) = found.into_iter().unzip();
+    let told = match variables.text("LoaderInfo", efi::LOADER) {
+        Finding::Seen(Some(info)) => kind_of_loader_info(&info),
+        _ => None,
+    };
+    let command_line = place::read(look, variables, family, &kinds, told);
+    Finding::Seen(Bootloader { kinds, evidence, next_boot, command_line })
 }
 
 /// Configuration that says which modules go into the initramfs.

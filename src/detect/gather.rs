@@ -227,7 +227,7 @@ pub fn gather_with(host: &Host, only: Option<&[Topic]>, options: Options) -> Fac
             signing: look!(Signing, signing::read(look, distribution, variables, &keys)),
             initramfs: look!(Initramfs, boot::read_initramfs(look, family)),
             bootloader: if asked(Topic::Bootloader) || asked(Topic::Kernels) {
-                boot::read_bootloader(look, variables)
+                boot::read_bootloader(look, variables, family)
             } else {
                 Finding::unseen(NOT_ASKED)
             },

@@ -6,6 +6,8 @@ use crate::host::{Entry, Host, HostError, Root};
 
 /// Largest text file that is read whole.
 const TEXT_LIMIT: u64 = 8 << 20;
+/// Largest package database that is read whole.
+const BIG_TEXT_LIMIT: u64 = 256 << 20;
 
 /// Why nothing can be said of a kernel that does not run.
 pub(super) const NOT_RUNNING: &str = "this root is not running";
@@ -50,6 +52,21 @@ impl<'a> Look<'a> {
         match self.text(path) {
             Ok(text) => Finding::Seen(Some(text)),
             Err(e) if e.is_not_found() => Finding::Seen(None),
+            Err(e) => Finding::unseen(e.to_string()),
+        }
+    }
+
+    /// A text file that may be larger than others (a package database), bytes that are not UTF-8 replaced.
+    pub(super) fn big_text(&self, path: &str) -> Result<String, HostError> {
+        let bytes = self.root().read_at_most(path, BIG_TEXT_LIMIT)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Whether something is there; *could not look* where a folder above it cannot be entered.
+    pub(super) fn there(&self, path: &str) -> Finding<bool> {
+        match self.root().metadata(path) {
+            Ok(_) => Finding::Seen(true),
+            Err(e) if e.is_not_found() => Finding::Seen(false),
             Err(e) => Finding::unseen(e.to_string()),
         }
     }

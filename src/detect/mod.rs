@@ -11,6 +11,7 @@
 //! Every file is read below [`Host::root`](crate::host::Host::root), `/proc`, `/sys` and EFI variables
 //! too: a scratch root without a `/proc` of its own is not running, and says so in its findings.
 
+pub mod apt;
 pub mod boot;
 pub mod certificate;
 pub mod cpu;
@@ -25,9 +26,11 @@ pub mod kvm;
 mod look;
 pub mod memory;
 pub mod modules;
+pub mod nvidia;
 pub mod os;
 mod pci;
 pub mod processes;
+pub mod proxmox;
 pub mod score;
 pub mod secure_boot;
 pub mod session;
@@ -36,7 +39,7 @@ pub mod storage;
 pub mod toolchain;
 pub mod vmware;
 
-pub use boot::{Bootloader, BootloaderKind, Initramfs, InitramfsTool};
+pub use boot::{BootTool, Bootloader, BootloaderKind, CommandLinePlace, Initramfs, InitramfsTool};
 pub use cpu::Cpu;
 pub use finding::Finding;
 pub use gather::{Options, Topic, UnknownTopic, gather, gather_with};

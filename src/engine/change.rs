@@ -4,7 +4,7 @@
 use crate::host::FileState;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a step found, so that it can be put back. Written to the journal, synced, before the change.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,10 @@ pub struct Before {
     /// file changed since, undo does not stop: it is made anew at the end (`Action::settle`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub derived: bool,
+    /// Of the files those that somebody else removes in the course of things (a boot loader entry goes with its
+    /// kernel): when one is gone there is nothing to put back.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub may_be_gone: BTreeSet<String>,
     /// What else the step must know to be taken back (modules that were loaded…).
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub data: Value,

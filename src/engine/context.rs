@@ -352,7 +352,10 @@ impl<'a> Context<'a> {
             match restore::judge(path, &now, root.exists(folder), before, after, &touches) {
                 Verdict::AsBefore => {}
                 Verdict::Ours => back.push(path),
-                Verdict::FolderGone => notes.push(match before.files.get(path) {
+                Verdict::Gone if root.exists(folder) => {
+                    notes.push(format!("{path} is gone, and is not made again"));
+                }
+                Verdict::Gone => notes.push(match before.files.get(path) {
                     Some(FileState::File { sha256, .. }) => format!(
                         "{path} is not put back: the folder {folder} is gone; its old bytes are kept in {}",
                         self.folder.store().path(sha256)

@@ -21,6 +21,7 @@
 //! | [`journal`], `store`, `folders` | what is kept of a run, and where |
 //! | `restore`, [`Drift`] | who placed what stands at a path, and the way back |
 //! | [`plan`], [`event`], `report` | the plain data that others see |
+//! | [`kernel_params`] | the kernel command line in every boot loader's configuration |
 //! | [`source`], [`edit`], [`build`], [`kbuild`], [`modinfo`], [`module_check`] | building modules |
 
 pub mod build;
@@ -36,10 +37,12 @@ mod folders;
 mod inhibit;
 pub mod journal;
 pub mod kbuild;
+pub mod kernel_params;
 pub mod modinfo;
 pub mod module_check;
 pub mod mok_password;
 pub mod plan;
+mod rehearse;
 mod report;
 mod restore;
 mod runs;
@@ -51,6 +54,7 @@ mod store;
 mod take_back;
 #[cfg(test)]
 pub(crate) mod testing;
+mod try_out;
 mod undo;
 mod voice;
 
@@ -62,12 +66,14 @@ pub use execute::execute;
 pub use folders::LOCK;
 pub use journal::{JournalError, RunState};
 pub use plan::{Permission, Plan, Warning};
+pub use rehearse::{Progressed, Wanted, rehearse};
 pub use report::{
     Explain, FileChange, Inputs, Owner, Reversal, RunReport, RunSummary, Secret, StepPreview, StepState,
     StepSummary, UndoPreview, UndoStep,
 };
 pub use runs::{events, runs};
 pub use steps::Step;
+pub use try_out::try_out;
 pub use undo::{undo, undo_preview};
 
 use crate::host::Host;

@@ -19,8 +19,8 @@ pub(super) enum Verdict {
     /// The step placed what is there: put back what was there before.
     Ours,
     /// It is not there any more and neither is the folder that held it (a kernel or a program was
-    /// removed meanwhile): there is no place to put it back to.
-    FolderGone,
+    /// removed meanwhile), or it is a file that goes so ([`Before::may_be_gone`]): nothing is put back.
+    Gone,
     /// Somebody else changed it: leave it alone.
     Drifted(Box<Drift>),
 }
@@ -40,8 +40,8 @@ pub(super) fn judge(
     if now == was {
         return Verdict::AsBefore;
     }
-    if *now == FileState::Absent && !folder_is_there {
-        return Verdict::FolderGone;
+    if *now == FileState::Absent && (!folder_is_there || before.may_be_gone.contains(path)) {
+        return Verdict::Gone;
     }
     let left = after.map(|a| a.files.get(path).unwrap_or(was));
     let ours = match left {
@@ -196,7 +196,7 @@ mod tests {
         ) {
             Verdict::AsBefore => "before",
             Verdict::Ours => "ours",
-            Verdict::FolderGone => "gone",
+            Verdict::Gone => "gone",
             Verdict::Drifted(_) => "drift",
         };
         let done = Some(&after);
@@ -207,6 +207,9 @@ mod tests {
         assert_eq!(word(&other, true, &before, done, &[]), "drift");
         assert_eq!(word(&FileState::Absent, true, &before, done, &[]), "drift");
         assert_eq!(word(&FileState::Absent, false, &before, done, &[]), "gone");
+        let goes = Before { may_be_gone: ["/f".to_owned()].into(), ..before.clone() };
+        assert_eq!(word(&FileState::Absent, true, &goes, done, &[]), "gone");
+        assert_eq!(word(&other, true, &goes, done, &[]), "drift");
         // Interrupted: what was announced is the run's own, and nothing else is.
         assert_eq!(word(&new, true, &before, None, &touches), "ours");
         assert_eq!(word(&new, true, &before, None, &[]), "drift");

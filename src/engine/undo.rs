@@ -146,8 +146,8 @@ pub fn undo_preview(host: &Host, run: u32) -> Result<UndoPreview, RunError> {
                 Verdict::AsBefore => continue,
                 Verdict::Ours if *was == FileState::Absent => shown.restores.push(format!("remove {path}")),
                 Verdict::Ours => shown.restores.push(format!("put back {path}")),
-                Verdict::FolderGone => {
-                    shown.restores.push(format!("pass over {path}: its folder is gone"));
+                Verdict::Gone => {
+                    shown.restores.push(format!("pass over {path}: it is gone"));
                     continue;
                 }
                 Verdict::Drifted(_) if known.before.derived => {

@@ -5,8 +5,11 @@
 //! `plan` of a flow is pure. What is around it here gathers the facts it needs, so that the command
 //! line on a scratch root and the helper on the machine come to the same plan by the same way.
 
+pub mod boot;
 pub mod lab;
+pub mod vgpu;
 pub mod vmware;
+pub mod wayland;
 
 use crate::engine::event::{Check, Sink};
 use crate::engine::plan::{Plan, Refusal};
@@ -20,7 +23,7 @@ pub enum PlanError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// There is no such flow.
-    #[error("there is no flow called `{0}`; there is: vmware")]
+    #[error("there is no flow called `{0}`; there are: vmware, wayland")]
     UnknownFlow(String),
     /// The choices are no valid document for this flow.
     #[error("the choices are not valid: {0}")]
@@ -47,6 +50,7 @@ pub fn plan(
 ) -> Result<Plan, PlanError> {
     match flow {
         vmware::FLOW => vmware::plan_here(host, choices, inputs, cancel, sink),
+        wayland::FLOW => wayland::plan_here(host, choices, sink),
         other => Err(PlanError::UnknownFlow(other.to_owned())),
     }
 }
@@ -60,6 +64,7 @@ pub fn explain() -> Explain {
 pub fn check(host: &Host, plan: &Plan) -> Vec<Check> {
     match plan.flow.as_str() {
         vmware::FLOW => vmware::check::check(host, plan),
+        wayland::FLOW => wayland::check(host, plan),
         _ => Vec::new(),
     }
 }

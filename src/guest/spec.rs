@@ -29,11 +29,15 @@ pub struct Guest {
     pub disks: Vec<Disk>,
     /// Ended after so many seconds; never when 0.
     pub timeout: u32,
+    /// Ended, with success, once a line of the console, or the name of a stage, matches this regular expression.
+    #[serde(default)]
+    pub until: Option<String>,
 }
 
 /// What is booted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[allow(clippy::large_enum_variant, reason = "there is one of them for each machine")]
 pub enum Boot {
     /// A kernel image, with an initramfs of ours.
     Kernel(KernelBoot),

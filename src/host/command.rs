@@ -7,7 +7,7 @@
 
 use super::limits::{Inherited, Limits, apply_limits};
 use std::io::{BufRead, BufReader, Write};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -74,6 +74,8 @@ pub struct Command {
     pub cwd: Option<PathBuf>,
     /// Bytes for standard input; nothing (`/dev/null`) when none are given.
     pub stdin: Option<Vec<u8>>,
+    /// An open file as standard input, read from where it stands; for more than fits into memory.
+    pub stdin_file: Option<Inherited>,
     /// Ended after this long.
     pub timeout: Option<Duration>,
     /// User and group to run as; the own ones when none are given.
@@ -93,6 +95,7 @@ impl Command {
             env: Vec::new(),
             cwd: None,
             stdin: None,
+            stdin_file: None,
             timeout: None,
             identity: None,
             limits: Limits::default(),
@@ -127,6 +130,12 @@ impl Command {
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Some(bytes.into());
+        self
+    }
+    /// Gives an open file for standard input.
+    #[must_use]
+    pub fn stdin_file(mut self, file: Inherited) -> Self {
+        self.stdin_file = Some(file);
         self
     }
     /// Ends the command after `timeout`.
@@ -292,6 +301,43 @@ fn keep_open(fd: i32) -> std::io::Result<()> {
     rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).map_err(Into::into)
 }
 
+/// The command as the standard library starts it, all but its standard streams: cleared environment, own
+/// process group, dies with the thread that starts it.
+pub(super) fn prepared(command: &Command) -> std::process::Command {
+    let mut std_command = std::process::Command::new(&command.program);
+    std_command
+        .args(&command.args)
+        .env_clear()
+        .env("PATH", PATH)
+        .env("LC_ALL", "C.UTF-8")
+        .envs(command.env.iter().map(|(k, v)| (k, v)))
+        .current_dir(command.cwd.as_deref().unwrap_or_else(|| std::path::Path::new("/")))
+        .process_group(0);
+    if let Some((uid, gid)) = command.identity {
+        std_command.uid(uid).gid(gid);
+    }
+    let parent = nix::unistd::getpid();
+    let limits = command.limits;
+    let inherited: Vec<i32> = command.inherit.iter().map(Inherited::number).collect();
+    // SAFETY: between fork and exec only async-signal-safe calls are made (prctl, getppid, setrlimit,
+    // setpriority, open, write, close, fcntl), and nothing is allocated.
+    unsafe {
+        std_command.pre_exec(move || {
+            nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+            apply_limits(&limits)?;
+            for fd in &inherited {
+                keep_open(*fd)?;
+            }
+            // The parent may have died before the line above.
+            if nix::unistd::getppid() != parent {
+                return Err(std::io::Error::other("the parent process is gone"));
+            }
+            Ok(())
+        });
+    }
+    std_command
+}
+
 /// The machine's own processes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealRunner;
@@ -320,6 +366,15 @@ fn read_lines(stream: Stream, from: impl std::io::Read, to: &Sender<Message>) {
     let _ = to.send(Message::End);
 }
 
+/// Standard input: given bytes, a given file, or nothing.
+fn stdin_of(command: &Command) -> std::io::Result<Stdio> {
+    match &command.stdin_file {
+        Some(file) => Ok(Stdio::from(file.as_fd().try_clone_to_owned()?)),
+        None if command.stdin.is_some() => Ok(Stdio::piped()),
+        None => Ok(Stdio::null()),
+    }
+}
+
 impl Runner for RealRunner {
     fn run_lines(
         &self,
@@ -329,40 +384,11 @@ impl Runner for RealRunner {
     ) -> Result<Output, CommandError> {
         tracing::debug!(command = %command.display(), "run");
         let start_error = |source| CommandError::Start { command: command.display(), source };
-        let mut std_command = std::process::Command::new(&command.program);
+        let mut std_command = prepared(command);
         std_command
-            .args(&command.args)
-            .env_clear()
-            .env("PATH", PATH)
-            .env("LC_ALL", "C.UTF-8")
-            .envs(command.env.iter().map(|(k, v)| (k, v)))
-            .current_dir(command.cwd.as_deref().unwrap_or_else(|| std::path::Path::new("/")))
-            .stdin(if command.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
+            .stdin(stdin_of(command).map_err(start_error)?)
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
-        if let Some((uid, gid)) = command.identity {
-            std_command.uid(uid).gid(gid);
-        }
-        let parent = nix::unistd::getpid();
-        let limits = command.limits;
-        let inherited: Vec<i32> = command.inherit.iter().map(Inherited::number).collect();
-        // SAFETY: between fork and exec only async-signal-safe calls are made (prctl, getppid, setrlimit,
-        // setpriority, open, write, close, fcntl), and nothing is allocated.
-        unsafe {
-            std_command.pre_exec(move || {
-                nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
-                apply_limits(&limits)?;
-                for fd in &inherited {
-                    keep_open(*fd)?;
-                }
-                // The parent may have died before the line above.
-                if nix::unistd::getppid() != parent {
-                    return Err(std::io::Error::other("the parent process is gone"));
-                }
-                Ok(())
-            });
-        }
+            .stderr(Stdio::piped());
         let mut child = std_command.spawn().map_err(start_error)?;
         let group = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
         let (sender, lines) = channel();
@@ -474,6 +500,16 @@ mod tests {
     fn standard_input_is_empty_unless_given() {
         assert_eq!(RealRunner.run(&Command::new("cat")).unwrap().stdout, "");
         assert_eq!(RealRunner.run(&Command::new("cat").stdin("secret")).unwrap().stdout, "secret\n");
+    }
+
+    #[test]
+    fn an_open_file_is_read_from_where_it_stands() {
+        use std::io::{Seek, SeekFrom};
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"not this, but this").unwrap();
+        file.seek(SeekFrom::Start(10)).unwrap();
+        let command = Command::new("cat").stdin_file(Inherited::new(file.into()));
+        assert_eq!(RealRunner.run(&command).unwrap().stdout, "but this\n");
     }
 
     #[test]

@@ -17,20 +17,25 @@ pub mod failpoint;
 pub mod fake;
 mod limits;
 mod lock;
+mod process;
 mod root;
 mod sandbox;
+mod tsc;
 mod view;
 mod work;
 
 pub use clock::{Clock, SystemClock};
+pub(crate) use command::quote;
 pub use command::{
     Cancel, Command, CommandError, Line, Output, PATH, RealRunner, Runner, Stream, check as check_status,
 };
 pub use limits::{Inherited, Limits};
 pub use lock::{Lock, LockError};
+pub use process::{Ended, Process};
 pub use root::{Entry, FileKind, FileMeta, FileState, HostError, Root};
 pub use sandbox::{BuildUser, Form, INSIDE, Sandbox, SandboxError};
-pub use work::{TakeError, WORK, WorkFolder};
+pub use tsc::tsc_khz;
+pub use work::{TakeError, WORK, WorkFolder, own_cache};
 
 use std::path::Path;
 use std::sync::Arc;

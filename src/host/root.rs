@@ -597,6 +597,18 @@ impl Root {
         sync_dir(&to_dir).map_err(err(to, what))
     }
 
+    /// Gives a file of the kernel (below `/proc/sys` or `/sys`) a value, in place and in one write: such files
+    /// cannot be replaced. Nothing is created, and a link is not followed out of the root.
+    ///
+    /// # Errors
+    /// When it is not there, or the kernel does not take the value.
+    pub fn write_value(&self, path: &str, value: &str) -> Result<(), HostError> {
+        use std::io::Write;
+        let what = "could not set";
+        let fd = self.open_fd(path, OFlags::WRONLY | OFlags::TRUNC).map_err(err(path, what))?;
+        File::from(fd).write_all(value.as_bytes()).map_err(err(path, what))
+    }
+
     /// Opens a file for appending, created with `mode` when missing; a link is not followed.
     ///
     /// # Errors

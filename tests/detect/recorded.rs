@@ -59,6 +59,11 @@ pub fn unpack(name: &str) -> Recorded {
 pub fn unpack_with(name: &str, kind: HostKind, more: &str) -> Recorded {
     let path = fixtures().join(format!("hosts/{name}.host"));
     let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())) + more;
+    unpack_text(name, &text, kind)
+}
+
+/// Unpacks a recorded host from its text.
+pub fn unpack_text(name: &str, text: &str, kind: HostKind) -> Recorded {
     let dir = tempfile::tempdir().unwrap();
     let mut runner = FakeRunner::new();
     let (_, text) = text.split_once("\n== ").expect("a recorded host has an entry");

@@ -2,7 +2,8 @@
 //! The process that dies.
 
 use crate::scene::{Tree, no_check, owner, plan, put, remove, run, same, tree, undone, write};
-use hostwright::engine::steps::{Depmod, WriteFile};
+use hostwright::engine::kernel_params::{Format, Parameter, add};
+use hostwright::engine::steps::{Depmod, ParameterFile, SetKernelParameters, WriteFile};
 use hostwright::engine::{Event, Inputs, LOCK, RunState, Step, execute, runs, undo};
 use hostwright::host::{
     Cancel, Command, CommandError, Host, HostKind, Line, Lock, Output, RealRunner, Root, Runner, SystemClock,
@@ -15,6 +16,9 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::sync::Arc;
 
 pub const K: &str = "6.1.0-test";
+
+const ENTRY: &str = "/boot/loader/entries/m-6.1.0.conf";
+const ENTRY_TEXT: &str = "title X\nlinux /vmlinuz\noptions root=/dev/vda1 ro\n";
 
 /// What the child is to do.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +51,7 @@ pub fn plant(dir: &Path) {
     // Only root can give files away; the rest is compared all the same.
     let _ = std::os::unix::fs::chown(dir.join("etc/edited.conf"), Some(1234), Some(4321));
     put(dir, "/precious", "somebody's\n");
+    put(dir, ENTRY, ENTRY_TEXT);
     std::os::unix::fs::symlink("../precious", dir.join("etc/link.conf")).unwrap();
     put(dir, &format!("/lib/modules/{K}/kernel/old.ko"), "old module");
     put(dir, &format!("/lib/modules/{K}/extra/vmmon.ko"), "displaced module");
@@ -71,7 +76,30 @@ pub fn steps() -> Vec<Step> {
             mode: 0o600,
             reason: String::new(),
         }),
+        kernel_parameters(),
     ]
+}
+
+/// Words on the kernel command line: an entry that is there, and a drop-in in a new folder.
+fn kernel_parameters() -> Step {
+    use sha2::{Digest, Sha256};
+    let parameters: Vec<Parameter> = vec!["iommu=pt".parse().unwrap()];
+    let file = |path: &str, format, from: Option<&str>, content: String| ParameterFile {
+        path: path.into(),
+        format,
+        from: from.map(|text| hex::encode(Sha256::digest(text))),
+        content,
+        mode: 0o644,
+    };
+    let entry = add(Format::LoaderEntry, ENTRY_TEXT, &parameters).unwrap().unwrap();
+    let drop_in = "GRUB_CMDLINE_LINUX_DEFAULT=\"$GRUB_CMDLINE_LINUX_DEFAULT iommu=pt\"\n".to_owned();
+    Step::SetKernelParameters(SetKernelParameters {
+        parameters,
+        files: vec![
+            file(ENTRY, Format::LoaderEntry, Some(ENTRY_TEXT), entry),
+            file("/etc/default/grub.d/zz-hostwright.cfg", Format::GrubDefaults, None, drop_in),
+        ],
+    })
 }
 
 /// As [`steps`], with a last one that cannot be done.

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `hostwright detect`: what is there on this machine.
 
-mod hardware;
-mod rows;
-
 use super::errors::{Exit, Problem};
-use super::look::{Look, Mark, pad, width};
+use super::look::{Look, pad, width};
 use super::session::Session;
 use crate::detect::{Facts, Topic, gather};
+pub(crate) use crate::tell::Row;
+use crate::tell::{SECTIONS, findings};
 use clap::Args;
 use serde_json::{Map, Value};
 
@@ -28,42 +27,6 @@ pub(crate) struct Detect {
 /// A topic by its name in the JSON document.
 fn topic(name: &str) -> Result<Topic, String> {
     name.parse().map_err(|e: crate::detect::UnknownTopic| e.to_string())
-}
-
-/// Headings, and the topics below each.
-const SECTIONS: [(&str, &[Topic]); 6] = [
-    ("System", &[Topic::Os, Topic::RunningKernel, Topic::Bootloader, Topic::Initramfs, Topic::Sessions]),
-    ("Kernels", &[Topic::Kernels]),
-    ("VMware", &[Topic::Vmware, Topic::Processes, Topic::LoadedModules, Topic::Kvm]),
-    ("Building and signing", &[Topic::Toolchain, Topic::SecureBoot, Topic::Signing]),
-    ("Hardware", &[Topic::Cpu, Topic::Memory, Topic::Storage, Topic::Gpus, Topic::Iommu]),
-    ("For virtual machines", &[Topic::Score]),
-];
-
-/// One line of the table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Row {
-    /// How it is.
-    pub(crate) mark: Mark,
-    /// What it is about; empty when the line above says so.
-    pub(crate) label: String,
-    /// What was seen.
-    pub(crate) text: String,
-    /// What to do.
-    pub(crate) remedy: Option<String>,
-}
-
-impl Row {
-    /// A line.
-    pub(crate) fn new(mark: Mark, label: &str, text: impl Into<String>) -> Self {
-        Self { mark, label: label.to_owned(), text: text.into(), remedy: None }
-    }
-
-    /// What to do about it.
-    pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
-        self.remedy = Some(remedy.into());
-        self
-    }
 }
 
 /// Runs `detect`.
@@ -97,7 +60,7 @@ pub(crate) fn render(look: Look, facts: &Facts, only: &[Topic]) -> String {
     let mut sections: Vec<(&str, Vec<Row>)> = Vec::new();
     for (title, topics) in SECTIONS {
         let wanted = topics.iter().filter(|t| only.is_empty() || only.contains(t));
-        let rows: Vec<Row> = wanted.flat_map(|t| rows::of(facts, *t)).collect();
+        let rows: Vec<Row> = wanted.flat_map(|t| findings(facts, *t)).collect();
         if !rows.is_empty() {
             sections.push((title, rows));
         }

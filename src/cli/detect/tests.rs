@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! How recorded hosts are told, as snapshots that a person reads.
 
-#[path = "../../../tests/detect/recorded.rs"]
-#[allow(dead_code, missing_docs, reason = "shared with the tests of detect")]
-mod recorded;
-
 use super::*;
-use recorded::{names, unpack};
+use crate::recorded::{names, unpack};
 
 fn told(name: &str, width: usize) -> String {
     render(Look::plain(width), &gather(&unpack(name).host, None), &[])

@@ -4,9 +4,14 @@
 mod boot;
 mod build;
 mod eject;
+mod image;
+mod machine;
 mod matrix;
+mod places;
 mod report;
 mod run;
+mod running;
+mod tell;
 mod write;
 
 use super::errors::{Exit, Problem};
@@ -23,10 +28,17 @@ pub(crate) struct Lab {
 #[derive(Debug, Subcommand)]
 enum Command {
     Boot(boot::Boot),
-    Build(build::Build),
-    Run(run::Run),
+    Build(Box<build::Build>),
+    Run(Box<run::Run>),
     Eject(eject::Eject),
     Write(write::Write),
+    List(running::List),
+    Stop(running::Stop),
+    Screenshot(running::Screenshot),
+    Suspend(running::Suspend),
+    Resume(running::Resume),
+    Snapshot(running::Snapshot),
+    Restore(running::Restore),
     Report(report::Report),
     Matrix(matrix::Matrix),
 }
@@ -39,6 +51,13 @@ pub(crate) fn run(session: &mut Session, args: Lab) -> Result<Exit, Problem> {
         Command::Run(args) => run::run(session, &args),
         Command::Eject(args) => eject::run(session, &args),
         Command::Write(args) => write::run(session, &args),
+        Command::List(_) => running::list(session),
+        Command::Stop(args) => running::stop(session, &args),
+        Command::Screenshot(args) => running::screenshot(session, &args),
+        Command::Suspend(args) => running::suspend(session, &args),
+        Command::Resume(args) => running::resume(session, &args),
+        Command::Snapshot(args) => running::snapshot(session, &args),
+        Command::Restore(args) => running::restore(session, &args),
         Command::Report(args) => report::run(session, &args),
         Command::Matrix(args) => matrix::run(session, &args),
     }

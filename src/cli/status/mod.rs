@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `hostwright status`: whether VMware's modules are in order.
 
-mod assess;
-
 use super::detect::render_rows;
 use super::errors::{Exit, Problem};
 use super::look::{Look, pad};
 use super::session::Session;
 use crate::detect::gather;
-use assess::{Assessment, assess};
+use crate::flows::vmware::updates::outcomes;
+use crate::tell::{Assessment, assess};
 use clap::Args;
 
 /// Say whether VMware's modules are in order for each kernel
@@ -20,13 +19,15 @@ pub(crate) struct Status {}
 
 /// Runs `status`.
 pub(crate) fn run(session: &mut Session, _args: &Status) -> Result<Exit, Problem> {
-    let facts = gather(&session.host()?, None);
+    let host = session.host()?;
+    let facts = gather(&host, None);
+    let updates = outcomes(host.root());
     let runs = session.machine_unasked().and_then(|m| m.runs());
     let runs = match &runs {
         Ok(runs) => Ok(runs.as_slice()),
         Err(problem) => Err(problem.reason.as_str()),
     };
-    let assessment = assess(&facts, runs, &|words| session.command(words));
+    let assessment = assess(&facts, runs, &updates, &|words| session.command(words));
     if session.json() {
         session.screen.document(&assessment)?;
     } else {
@@ -66,5 +67,5 @@ fn render(look: Look, assessment: &Assessment) -> String {
 /// What is said of a machine without any run.
 #[cfg(test)]
 pub(crate) fn told(look: Look, facts: &crate::detect::Facts) -> String {
-    render(look, &assess(facts, Ok(&[]), &|words| format!("hostwright {words}")))
+    render(look, &assess(facts, Ok(&[]), &[], &|words| format!("hostwright {words}")))
 }

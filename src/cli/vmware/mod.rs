@@ -3,11 +3,14 @@
 
 mod apply;
 mod clean;
+mod kernel_event;
 mod logs;
 pub(crate) mod options;
 mod plan;
 mod rebuild;
+mod rehearse;
 mod restore;
+mod wayland;
 
 use super::errors::{Exit, Problem};
 use super::session::Session;
@@ -25,9 +28,12 @@ enum Command {
     Plan(plan::Plan),
     Apply(apply::Apply),
     Rebuild(rebuild::Rebuild),
+    Rehearse(rehearse::Rehearse),
     Restore(restore::Restore),
     Clean(clean::Clean),
     Logs(logs::Logs),
+    Wayland(wayland::Wayland),
+    KernelEvent(kernel_event::KernelEvent),
 }
 
 /// Runs `vmware`.
@@ -36,8 +42,11 @@ pub(crate) fn run(session: &mut Session, args: Vmware) -> Result<Exit, Problem> 
         Command::Plan(args) => plan::run(session, &args),
         Command::Apply(args) => apply::run(session, &args),
         Command::Rebuild(args) => rebuild::run(session, &args),
+        Command::Rehearse(args) => rehearse::run(session, &args),
         Command::Restore(args) => restore::run(session, &args),
         Command::Clean(args) => clean::run(session, &args),
         Command::Logs(args) => logs::run(session, &args),
+        Command::Wayland(args) => wayland::run(session, &args),
+        Command::KernelEvent(args) => kernel_event::run(session, &args),
     }
 }

@@ -5,14 +5,15 @@ use crate::cli::errors::Problem;
 use crate::cli::look::Mark;
 use crate::cli::profile;
 use crate::cli::session::Session;
-use crate::cli::source;
 use crate::cli::work::Request;
 use crate::engine::steps::Mode;
 use crate::engine::{Inputs, Secret};
 use crate::flows::vmware::FLOW;
 use crate::flows::vmware::choices::{
-    Choices, InitramfsChoice, KernelChoice, LoadChoice, SignChoice, SourceChoice,
+    Choices, InitramfsChoice, KernelChoice, LoadChoice, RehearseChoice, SignChoice, SourceChoice,
+    UpdateChoice,
 };
+use crate::pack;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -81,6 +82,15 @@ pub(crate) enum InitramfsArg {
     Never,
 }
 
+/// `--on-kernel-update`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UpdateArg {
+    /// The distribution's hooks build the modules for kernels that are installed later
+    Hook,
+    /// Nothing happens then; hooks that are there are removed
+    Never,
+}
+
 /// What a person picks for VMware's modules.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "What to do")]
@@ -117,6 +127,19 @@ pub(crate) struct Options {
     /// What happens with initramfs images
     #[arg(long, value_enum, value_name = "WHEN")]
     pub(crate) initramfs: Option<InitramfsArg>,
+    /// Try the modules in a virtual machine first, or refuse
+    ///
+    /// Without this and --no-rehearse: they are tried where QEMU and the kernel's boot image are there.
+    #[arg(long)]
+    pub(crate) rehearse: bool,
+    /// Do not try the modules in a virtual machine first
+    #[arg(long, conflicts_with = "rehearse")]
+    pub(crate) no_rehearse: bool,
+    /// What happens when the distribution installs another kernel
+    ///
+    /// Without it: what is set up now stays.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) on_kernel_update: Option<UpdateArg>,
     /// Begin with the choices of a profile: a name (see `hostwright profile`) or a file; the options above lie over it
     #[arg(short, long, value_name = "NAME|FILE")]
     pub(crate) profile: Option<PathBuf>,
@@ -152,7 +175,7 @@ impl Options {
         let mut choices = self.over(base)?;
         let mut inputs = Inputs::default();
         if let Some(path) = &self.source {
-            let packed = source::pack(path)?;
+            let packed = pack::pack(path)?;
             choices.source = SourceChoice::Sealed { sha256: packed.sha256.clone(), name: packed.name };
             inputs.sealed.insert(packed.sha256, packed.bytes);
         } else if let SourceChoice::Sealed { name, .. } = &choices.source {
@@ -207,9 +230,19 @@ impl Options {
         if self.no_boot {
             base.boot = false;
         }
+        match (self.rehearse, self.no_rehearse) {
+            (_, true) => base.rehearse = RehearseChoice::Never,
+            (true, _) => base.rehearse = RehearseChoice::Always,
+            (false, false) => {}
+        }
         match self.initramfs {
             Some(InitramfsArg::Auto) => base.initramfs = InitramfsChoice::Auto,
             Some(InitramfsArg::Never) => base.initramfs = InitramfsChoice::Never,
+            None => {}
+        }
+        match self.on_kernel_update {
+            Some(UpdateArg::Hook) => base.updates = UpdateChoice::Hook,
+            Some(UpdateArg::Never) => base.updates = UpdateChoice::Never,
             None => {}
         }
         Ok(base)

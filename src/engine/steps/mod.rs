@@ -6,6 +6,7 @@
 //! New fields get a default; a change of meaning gets a new variant, so that old journals keep parsing.
 
 mod build_modules;
+mod copy_file;
 mod create_signing_key;
 mod depmod;
 mod enroll_key;
@@ -14,25 +15,34 @@ mod load_modules;
 mod module_index;
 mod preview;
 mod rebuild_initramfs;
+mod rehearse;
 mod remove_file;
 mod restart_services;
 mod running_kernel;
 mod services;
+mod set_kernel_parameters;
+mod set_running_values;
 mod stop_services;
 mod unload_modules;
+mod update_boot_loader;
 mod write_file;
 
 pub use build_modules::{BuildModules, Compiler, Mode, ModuleBuild, SourceRef};
+pub use copy_file::CopyFile;
 pub use create_signing_key::CreateSigningKey;
 pub use depmod::Depmod;
 pub use enroll_key::EnrollKey;
 pub use install_module::{Compression, InstallModule, SignWith};
 pub use load_modules::LoadModules;
 pub use rebuild_initramfs::{InitramfsTool, RebuildInitramfs};
+pub use rehearse::Rehearse;
 pub use remove_file::RemoveFile;
 pub use restart_services::RestartServices;
+pub use set_kernel_parameters::{ParameterFile, SetKernelParameters};
+pub use set_running_values::{RunningValue, SetRunningValues};
 pub use stop_services::StopServices;
 pub use unload_modules::UnloadModules;
+pub use update_boot_loader::{BootLoaderTool, UpdateBootLoader};
 pub use write_file::WriteFile;
 
 use super::context::{After, Applied, Before, Context};
@@ -119,6 +129,8 @@ impl Step {
     pub(crate) fn action(&self) -> &dyn Action {
         match self {
             Self::BuildModules(s) => s,
+            Self::Rehearse(s) => s,
+            Self::CopyFile(s) => s,
             Self::CreateSigningKey(s) => s,
             Self::EnrollKey(s) => s,
             Self::InstallModule(s) => s,
@@ -130,6 +142,9 @@ impl Step {
             Self::LoadModules(s) => s,
             Self::RestartServices(s) => s,
             Self::StopServices(s) => s,
+            Self::SetKernelParameters(s) => s,
+            Self::UpdateBootLoader(s) => s,
+            Self::SetRunningValues(s) => s,
         }
     }
 
@@ -160,6 +175,10 @@ impl Step {
 pub enum Step {
     /// Compile modules for one kernel, in the sandbox.
     BuildModules(BuildModules),
+    /// Try built modules in a virtual machine.
+    Rehearse(Rehearse),
+    /// Copy a file that is there.
+    CopyFile(CopyFile),
     /// Make a key pair for signing modules.
     CreateSigningKey(CreateSigningKey),
     /// Ask the firmware's shim to trust a certificate (MOK).
@@ -182,4 +201,10 @@ pub enum Step {
     RestartServices(RestartServices),
     /// Stop services that hold modules.
     StopServices(StopServices),
+    /// Put words on the kernel command line.
+    SetKernelParameters(SetKernelParameters),
+    /// Bring a changed kernel command line to the boot loader.
+    UpdateBootLoader(UpdateBootLoader),
+    /// Set values of the running kernel.
+    SetRunningValues(SetRunningValues),
 }

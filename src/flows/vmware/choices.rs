@@ -74,6 +74,32 @@ pub enum InitramfsChoice {
     Never,
 }
 
+/// Whether modules are tried in a virtual machine before they are installed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RehearseChoice {
+    /// Where QEMU and the kernel's boot image are there.
+    #[default]
+    Auto,
+    /// Yes; refused where it cannot be done, and failed when it turns out that it could not.
+    Always,
+    /// No.
+    Never,
+}
+
+/// Whether modules are built by themselves when kernels are installed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UpdateChoice {
+    /// As it is now.
+    #[default]
+    Keep,
+    /// By hooks of the distribution.
+    Hook,
+    /// Not; hooks that are there are removed.
+    Never,
+}
+
 /// All that a person picks in the `vmware` flow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -94,6 +120,17 @@ pub struct Choices {
     pub boot: bool,
     /// Initramfs images.
     pub initramfs: InitramfsChoice,
+    /// Try the modules in a virtual machine first.
+    pub rehearse: RehearseChoice,
+    /// Kernel updates.
+    #[serde(skip_serializing_if = "is_keep")]
+    pub updates: UpdateChoice,
+}
+
+/// What was always so is not written, so that the plans of earlier versions keep their digest.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
+fn is_keep(choice: &UpdateChoice) -> bool {
+    *choice == UpdateChoice::Keep
 }
 
 impl Default for Choices {
@@ -107,6 +144,8 @@ impl Default for Choices {
             load: LoadChoice::default(),
             boot: true,
             initramfs: InitramfsChoice::default(),
+            rehearse: RehearseChoice::default(),
+            updates: UpdateChoice::default(),
         }
     }
 }

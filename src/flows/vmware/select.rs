@@ -75,6 +75,22 @@ pub fn select<'a>(choices: &Choices, facts: &'a Facts, scratch: bool) -> Result<
     Ok(selected)
 }
 
+/// The releases that a person who has picked nothing would most likely mean: of the kernels that can be served the one
+/// that runs and the one that starts next; when neither can be, the newest.
+pub fn recommended(facts: &Facts) -> Vec<String> {
+    let mut servable: Vec<&Kernel> =
+        facts.kernels.seen().into_iter().flatten().filter(|k| unusable(k).is_none()).collect();
+    servable.sort_by(|a, b| compare_releases(&b.release, &a.release));
+    let wanted: Vec<String> =
+        servable.iter().filter(|k| k.runs() || k.is_next_boot.is_true()).map(|k| k.release.clone()).collect();
+    if wanted.is_empty() { servable.first().map(|k| k.release.clone()).into_iter().collect() } else { wanted }
+}
+
+/// Why modules cannot be built for a kernel, and what to do; `None` when they can.
+pub fn hindrance(kernel: &Kernel) -> Option<UnusableKernel> {
+    unusable(kernel)
+}
+
 fn installed_list(kernels: &[&Kernel]) -> String {
     if kernels.is_empty() {
         return "No kernel is installed under /lib/modules. Install one with its headers.".to_owned();

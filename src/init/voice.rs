@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What the guest says: on the control port, and of failures on the console too.
+
+use super::port::Port;
+use super::protocol::{PATIENCE, Said, Told, VERSION};
+use super::{Failure, sys};
+use std::io::{Read, Write};
+use std::time::Instant;
+
+/// Bytes that went into the ports.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Sent {
+    /// Into standard output.
+    pub stdout: u64,
+    /// Into standard error.
+    pub stderr: u64,
+    /// Into the files.
+    pub files: u64,
+}
+
+/// The guest's way to speak to the host. Until the port is open, what is said waits.
+#[derive(Debug, Default)]
+pub struct Voice {
+    control: Option<Port>,
+    waiting: Vec<Said>,
+    heard: Vec<u8>,
+    /// Bytes that went into the ports.
+    pub sent: Sent,
+}
+
+impl Voice {
+    /// Says `hello` on the port, and then all that waited.
+    ///
+    /// # Errors
+    /// When the host does not take it.
+    pub fn connect(&mut self, control: Port) -> Result<(), Failure> {
+        self.control = Some(control);
+        let waiting = std::mem::take(&mut self.waiting);
+        let lines: String = std::iter::once(&Said::Hello { version: VERSION })
+            .chain(&waiting)
+            .map(|said| format!("{said}\n"))
+            .collect();
+        self.write(&lines).map_err(Failure::at("ports", "could not speak on the control port"))
+    }
+
+    /// Says one line. A host that does not listen is no reason to stop: the console has it too, where it counts.
+    pub fn say(&mut self, said: &Said) {
+        if self.control.is_some() {
+            let _ = self.write(&format!("{said}\n"));
+        } else {
+            self.waiting.push(said.clone());
+        }
+    }
+
+    /// Says that it got to `name`.
+    pub fn stage(&mut self, name: &'static str) {
+        super::watchdog::at(name);
+        self.say(&Said::Stage { name: name.to_owned(), ms: sys::uptime(), note: None });
+    }
+
+    /// Closes the port, for whoever comes after.
+    pub fn let_go(&mut self) {
+        self.control = None;
+    }
+
+    /// The control port, to wait for the host's lines.
+    pub fn port(&self) -> Option<&Port> {
+        self.control.as_ref()
+    }
+
+    /// What the host said meanwhile.
+    pub fn hear(&mut self) -> Vec<Told> {
+        let mut told = Vec::new();
+        let Some(port) = &mut self.control else { return told };
+        let mut buffer = [0; 512];
+        while let Ok(count @ 1..) = port.read(&mut buffer) {
+            self.heard.extend_from_slice(&buffer[..count]);
+        }
+        while let Some(end) = self.heard.iter().position(|b| *b == b'\n') {
+            let line: Vec<u8> = self.heard.drain(..=end).collect();
+            told.extend(Told::parse(&String::from_utf8_lossy(&line[..end])));
+        }
+        // A line without an end is not kept for ever.
+        self.heard.truncate(4096);
+        told
+    }
+
+    /// Says how much was sent and that nothing follows, and waits (not for ever) until the host has it all.
+    pub fn say_goodbye(&mut self) {
+        let Sent { stdout, stderr, files } = self.sent;
+        self.say(&Said::Sent { stdout, stderr, files });
+        self.say(&Said::End);
+        let deadline = Instant::now() + PATIENCE;
+        while let Some(left) = deadline.checked_duration_since(Instant::now()) {
+            if self.hear().contains(&Told::Off) {
+                break;
+            }
+            match &self.control {
+                Some(port) if port.wait(sys::IN, left).is_ok_and(|seen| seen & sys::HUP == 0) => {}
+                _ => break,
+            }
+        }
+    }
+
+    fn write(&mut self, lines: &str) -> std::io::Result<()> {
+        self.control.as_mut().map_or(Ok(()), |port| port.write_all(lines.as_bytes()))
+    }
+}
+
+/// Says a line on the console.
+pub fn console(line: &str) {
+    // Standard error is the console; without one nobody could read it.
+    let _ = writeln!(std::io::stderr(), "hostwright-init: {line}");
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Small windows above the window: questions, About, help.
+
+use super::APP_ID;
+use super::i18n::gettext;
+use super::window::Window;
+use adw::prelude::*;
+use gtk::glib;
+
+/// About this program; its diagnostics can be copied into a report.
+pub(super) fn about(window: &Window) -> adw::AboutWindow {
+    adw::AboutWindow::builder()
+        .transient_for(window)
+        .modal(true)
+        .application_name("Hostwright")
+        .application_icon(APP_ID)
+        .version(env!("CARGO_PKG_VERSION"))
+        .comments(gettext("Gets this machine ready to run virtual machines, and keeps it ready"))
+        .license_type(gtk::License::Gpl30)
+        .developer_name(gettext("The Hostwright developers"))
+        .developers(["The Hostwright developers"])
+        .debug_info(diagnostics())
+        .debug_info_filename("hostwright-diagnostics.txt")
+        // Translators: your names, one per line.
+        .translator_credits(gettext("translator-credits"))
+        .build()
+}
+
+/// What a report about this program should say of it.
+fn diagnostics() -> String {
+    let version = |(major, minor, micro): (u32, u32, u32)| format!("{major}.{minor}.{micro}");
+    let env = |name: &str| std::env::var(name).unwrap_or_else(|_| "-".to_owned());
+    format!(
+        "Hostwright {}\nGTK {}\nlibadwaita {}\nDisplay: {}\nDesktop: {}\nLanguage: {}\nRenderer: {}\n",
+        env!("CARGO_PKG_VERSION"),
+        version((gtk::major_version(), gtk::minor_version(), gtk::micro_version())),
+        version((adw::major_version(), adw::minor_version(), adw::micro_version())),
+        env("XDG_SESSION_TYPE"),
+        env("XDG_CURRENT_DESKTOP"),
+        env("LANG"),
+        env("GSK_RENDERER"),
+    )
+}
+
+/// What the assistant is for, and where to read more.
+pub(super) fn help(window: &Window) -> adw::MessageDialog {
+    let dialog = adw::MessageDialog::builder()
+        .transient_for(window)
+        .modal(true)
+        .heading(gettext("How this works"))
+        .body(gettext(
+            "The assistant looks at this machine, asks you what you want, and shows exactly what it would do. Nothing \
+             is changed before you choose Apply and give your password. Everything that was changed can be taken back \
+             in History.\n\nThe command line does the same: see \u{201c}hostwright help\u{201d} and \
+             \u{201c}man hostwright\u{201d}. Ctrl+? shows the keyboard shortcuts.",
+        ))
+        .close_response("close")
+        .default_response("close")
+        .build();
+    dialog.add_response("close", &gettext("_Close"));
+    dialog
+}
+
+/// Asks something that can be answered with yes or no; true for yes.
+pub(super) async fn ask(window: &impl IsA<gtk::Window>, question: &Question<'_>) -> bool {
+    let dialog = adw::MessageDialog::builder()
+        .transient_for(window)
+        .modal(true)
+        .heading(question.heading)
+        .body(question.body)
+        .close_response("no")
+        .default_response("no")
+        .build();
+    dialog.add_response("no", question.no);
+    dialog.add_response("yes", question.yes);
+    let look = if question.destructive {
+        adw::ResponseAppearance::Destructive
+    } else {
+        adw::ResponseAppearance::Suggested
+    };
+    dialog.set_response_appearance("yes", look);
+    if !question.destructive {
+        dialog.set_default_response(Some("yes"));
+    }
+    answer(&dialog).await == "yes"
+}
+
+/// Shows a question and waits for the answer.
+async fn answer(dialog: &adw::MessageDialog) -> String {
+    let (to, from) = async_channel::bounded(1);
+    dialog.connect_response(None, move |_, response| {
+        let _ = to.try_send(response.to_owned());
+    });
+    dialog.present();
+    from.recv().await.unwrap_or_default()
+}
+
+/// A question; its texts are translated already, its answers have mnemonics.
+#[derive(Debug)]
+pub(super) struct Question<'a> {
+    /// The question.
+    pub(super) heading: &'a str,
+    /// What each answer means.
+    pub(super) body: &'a str,
+    /// The answer that changes nothing.
+    pub(super) no: &'a str,
+    /// The other one.
+    pub(super) yes: &'a str,
+    /// Whether yes loses something.
+    pub(super) destructive: bool,
+}
+
+/// Asks for the name of a profile; nothing when the person thought better of it.
+pub(super) async fn ask_name(window: &impl IsA<gtk::Window>, heading: &str, name: &str) -> Option<String> {
+    let entry = adw::EntryRow::builder().title(gettext("Name")).text(name).activates_default(true).build();
+    let list =
+        gtk::ListBox::builder().selection_mode(gtk::SelectionMode::None).css_classes(["boxed-list"]).build();
+    list.append(&entry);
+    let dialog = adw::MessageDialog::builder()
+        .transient_for(window)
+        .modal(true)
+        .heading(heading)
+        .body(gettext("Letters, digits, dots, dashes and underscores."))
+        .extra_child(&list)
+        .close_response("no")
+        .default_response("yes")
+        .build();
+    dialog.add_response("no", &gettext("_Cancel"));
+    dialog.add_response("yes", &gettext("_Save"));
+    dialog.set_response_appearance("yes", adw::ResponseAppearance::Suggested);
+    let check = |dialog: &adw::MessageDialog, entry: &adw::EntryRow| {
+        let good = crate::profile::check_name(&entry.text()).is_ok();
+        dialog.set_response_enabled("yes", good);
+        if good || entry.text().is_empty() {
+            entry.remove_css_class("error");
+        } else {
+            entry.add_css_class("error");
+        }
+    };
+    check(&dialog, &entry);
+    entry.connect_changed(glib::clone!(
+        #[weak]
+        dialog,
+        move |entry| check(&dialog, entry)
+    ));
+    entry.grab_focus();
+    (answer(&dialog).await == "yes").then(|| entry.text().to_string())
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What was found: what needs a look first, then everything.
+
+use super::state::{FlowPage, State};
+use crate::detect::{Facts, Topic, VmwareRole};
+use crate::tell::{self, Mark, Row};
+use crate::ui::context::Context;
+use crate::ui::i18n::{gettext, gettext_f, ngettext_f};
+use crate::ui::widgets::{PageHead, finding, mark_icon, text_row};
+use adw::prelude::*;
+use adw::subclass::prelude::*;
+use gtk::{CompositeTemplate, glib};
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+/// How often is looked whether programs of VMware have ended.
+const AGAIN: Duration = Duration::from_secs(2);
+
+mod imp {
+    use super::*;
+
+    #[derive(Debug, Default, CompositeTemplate)]
+    #[template(resource = "/org/hostwright/Hostwright/flows/vmware/checks.ui")]
+    pub struct ChecksPage {
+        #[template_child]
+        pub(super) page: TemplateChild<adw::PreferencesPage>,
+        #[template_child]
+        pub(super) head: TemplateChild<PageHead>,
+        pub(super) groups: RefCell<Vec<adw::PreferencesGroup>>,
+        pub(super) context: RefCell<Option<Context>>,
+        pub(super) watching: Cell<bool>,
+    }
+
+    #[glib::object_subclass]
+    impl ObjectSubclass for ChecksPage {
+        const NAME: &'static str = "HwChecksPage";
+        type Type = super::ChecksPage;
+        type ParentType = adw::Bin;
+
+        fn class_init(class: &mut Self::Class) {
+            PageHead::ensure_type();
+            class.bind_template();
+        }
+
+        fn instance_init(obj: &glib::subclass::InitializingObject<Self>) {
+            obj.init_template();
+        }
+    }
+
+    impl ObjectImpl for ChecksPage {
+        fn constructed(&self) {
+            self.parent_constructed();
+            self.obj().set_up();
+        }
+    }
+
+    impl WidgetImpl for ChecksPage {}
+    impl BinImpl for ChecksPage {}
+}
+
+glib::wrapper! {
+    pub struct ChecksPage(ObjectSubclass<imp::ChecksPage>)
+        @extends adw::Bin, gtk::Widget,
+        @implements gtk::Accessible, gtk::Buildable, gtk::ConstraintTarget;
+}
+
+impl ChecksPage {
+    fn set_up(&self) {}
+
+    fn add(&self, title: &str, text: &str, rows: &[gtk::Widget]) {
+        let group = adw::PreferencesGroup::builder().title(title).description(text).build();
+        for row in rows {
+            group.add(row);
+        }
+        self.imp().page.add(&group);
+        self.imp().groups.borrow_mut().push(group);
+    }
+
+    fn fill(&self, facts: &Facts) {
+        let imp = self.imp();
+        for group in imp.groups.borrow_mut().drain(..) {
+            imp.page.remove(&group);
+        }
+        let sections: Vec<(&str, Vec<Row>)> = tell::SECTIONS
+            .iter()
+            .map(|(title, topics)| (*title, topics.iter().flat_map(|t| tell::findings(facts, *t)).collect()))
+            .collect();
+        let busy = busy(facts);
+        if !busy.is_empty() {
+            let rows: Vec<gtk::Widget> =
+                busy.iter().map(|(name, text)| text_row(name, text).upcast()).collect();
+            self.add(
+                &gettext("Please close these programs"),
+                &gettext("They use the modules. This page looks again by itself, and goes on when they have ended."),
+                &rows,
+            );
+            self.watch();
+        }
+        let open: Vec<gtk::Widget> = sections
+            .iter()
+            .filter(|(title, _)| *title != "For virtual machines")
+            .flat_map(|(_, rows)| rows)
+            .filter(|r| needs_a_look(r.mark))
+            .map(|r| finding(r).upcast())
+            .collect();
+        if open.is_empty() {
+            imp.head
+                .set_text(gettext("Everything that was looked at is as it should be. Nothing was changed."));
+        } else {
+            imp.head.set_text(gettext("What the assistant saw on this machine. Nothing was changed."));
+            self.add(
+                &gettext("Worth a look"),
+                &gettext("You can go on: what really stands in the way is said before anything is changed."),
+                &open,
+            );
+        }
+        let all: Vec<gtk::Widget> =
+            sections.iter().map(|(title, rows)| section(title, rows).upcast()).collect();
+        self.add(&gettext("All that was looked at"), "", &all);
+    }
+
+    /// Looks again and again, as long as the page is shown and programs are in the way.
+    fn watch(&self) {
+        if self.imp().watching.replace(true) {
+            return;
+        }
+        glib::spawn_future_local(glib::clone!(
+            #[weak(rename_to = page)]
+            self,
+            async move {
+                page.watch_until_they_ended().await;
+                page.imp().watching.set(false);
+            }
+        ));
+    }
+
+    async fn watch_until_they_ended(&self) {
+        let Some(context) = self.imp().context.borrow().clone() else { return };
+        loop {
+            glib::timeout_future(AGAIN).await;
+            if !self.is_mapped() {
+                return;
+            }
+            let Ok(now) = context.machine.facts(Some(&[Topic::Processes])).await else { return };
+            let before = context.facts();
+            if before.as_ref().is_some_and(|f| f.processes == now.processes) {
+                continue;
+            }
+            let Ok(facts) = context.machine.facts(None).await else { return };
+            let facts = context.set_facts(facts);
+            self.fill(&facts);
+            if busy(&facts).is_empty() {
+                return;
+            }
+        }
+    }
+}
+
+/// Programs that a person should close: (name, whose and which).
+fn busy(facts: &Facts) -> Vec<(String, String)> {
+    let running = facts.processes.seen().into_iter().flatten().filter(|p| p.role != VmwareRole::Service);
+    running
+        .map(|p| {
+            let user = p.user.clone().unwrap_or_else(|| p.uid.to_string());
+            (
+                p.name.clone(),
+                gettext_f("process {pid} of {user}", &[("pid", &p.pid.to_string()), ("user", &user)]),
+            )
+        })
+        .collect()
+}
+
+fn needs_a_look(mark: Mark) -> bool {
+    matches!(mark, Mark::Warning | Mark::Bad | Mark::Unknown)
+}
+
+/// A section that opens to its rows.
+fn section(title: &str, rows: &[Row]) -> adw::ExpanderRow {
+    let n = rows.iter().filter(|r| needs_a_look(r.mark)).count();
+    let worst = rows.iter().map(|r| r.mark).find(|m| *m == Mark::Bad);
+    let worst = worst.or_else(|| rows.iter().map(|r| r.mark).find(|m| needs_a_look(*m)));
+    let text = if n == 0 {
+        gettext("All good")
+    } else {
+        ngettext_f("{n} is worth a look", "{n} are worth a look", n)
+    };
+    let expander = adw::ExpanderRow::builder().title(gettext(title)).subtitle(text).build();
+    expander.add_prefix(&mark_icon(worst.unwrap_or(Mark::Good)));
+    for row in rows {
+        expander.add_row(&finding(row));
+    }
+    expander
+}
+
+impl FlowPage for ChecksPage {
+    fn name(&self) -> String {
+        gettext("Checks")
+    }
+
+    fn show(&self, state: &State) {
+        self.imp().context.replace(Some(state.context.clone()));
+        if let Some(facts) = state.facts() {
+            self.fill(&facts);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The hardware, and a score of it with its reasons.
+
+use super::state::{FlowPage, State};
+use crate::detect::{Facts, Finding, Topic};
+use crate::tell;
+use crate::ui::i18n::{gettext, gettext_f};
+use crate::ui::widgets::{PageHead, clear, finding};
+use adw::prelude::*;
+use adw::subclass::prelude::*;
+use gtk::{CompositeTemplate, glib};
+use std::cell::RefCell;
+
+/// What is listed.
+const TOPICS: [Topic; 5] = [Topic::Cpu, Topic::Memory, Topic::Storage, Topic::Gpus, Topic::Iommu];
+
+mod imp {
+    use super::*;
+
+    #[derive(Debug, Default, CompositeTemplate)]
+    #[template(resource = "/org/hostwright/Hostwright/flows/vmware/hardware.ui")]
+    pub struct HardwarePage {
+        #[template_child]
+        pub(super) page: TemplateChild<adw::PreferencesPage>,
+        #[template_child]
+        pub(super) head: TemplateChild<PageHead>,
+        #[template_child]
+        pub(super) score: TemplateChild<adw::ActionRow>,
+        #[template_child]
+        pub(super) level: TemplateChild<gtk::LevelBar>,
+        #[template_child]
+        pub(super) parts: TemplateChild<adw::ExpanderRow>,
+        #[template_child]
+        pub(super) list: TemplateChild<adw::PreferencesGroup>,
+        pub(super) rows: RefCell<Vec<gtk::Widget>>,
+        pub(super) reasons: RefCell<Vec<adw::ActionRow>>,
+    }
+
+    #[glib::object_subclass]
+    impl ObjectSubclass for HardwarePage {
+        const NAME: &'static str = "HwHardwarePage";
+        type Type = super::HardwarePage;
+        type ParentType = adw::Bin;
+
+        fn class_init(class: &mut Self::Class) {
+            PageHead::ensure_type();
+            class.bind_template();
+        }
+
+        fn instance_init(obj: &glib::subclass::InitializingObject<Self>) {
+            obj.init_template();
+        }
+    }
+
+    impl ObjectImpl for HardwarePage {
+        fn constructed(&self) {
+            self.parent_constructed();
+            self.obj().set_up();
+        }
+    }
+
+    impl WidgetImpl for HardwarePage {}
+    impl BinImpl for HardwarePage {}
+}
+
+glib::wrapper! {
+    pub struct HardwarePage(ObjectSubclass<imp::HardwarePage>)
+        @extends adw::Bin, gtk::Widget,
+        @implements gtk::Accessible, gtk::Buildable, gtk::ConstraintTarget;
+}
+
+impl HardwarePage {
+    fn set_up(&self) {}
+
+    fn fill(&self, facts: &Facts) {
+        let imp = self.imp();
+        clear(&imp.list, &mut imp.rows.borrow_mut());
+        for found in TOPICS.iter().flat_map(|t| tell::findings(facts, *t)) {
+            let row = finding(&found);
+            imp.list.add(&row);
+            imp.rows.borrow_mut().push(row.upcast());
+        }
+        for row in imp.reasons.borrow_mut().drain(..) {
+            imp.parts.remove(&row);
+        }
+        match &facts.score {
+            Finding::Seen(score) => {
+                let (points, max) = (score.points.to_string(), score.max.to_string());
+                imp.score.set_subtitle(&gettext_f(
+                    "{points} of {max} points",
+                    &[("points", &points), ("max", &max)],
+                ));
+                imp.level.set_max_value(f64::from(score.max.max(1)));
+                imp.level.set_value(f64::from(score.points));
+            }
+            Finding::CouldNotLook { why } => imp.score.set_subtitle(why),
+        }
+        imp.level.set_visible(facts.score.is_seen());
+        // The first line is the sum, the last the recommended mode: both have places of their own.
+        let parts = tell::findings(facts, Topic::Score);
+        for part in parts.iter().filter(|r| r.label != "Score" && r.label != "Recommended") {
+            let row = finding(part);
+            imp.parts.add_row(&row);
+            imp.reasons.borrow_mut().push(row);
+        }
+    }
+}
+
+impl FlowPage for HardwarePage {
+    fn name(&self) -> String {
+        gettext("Hardware")
+    }
+
+    fn show(&self, state: &State) {
+        if let Some(facts) = state.facts() {
+            self.fill(&facts);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What the pages of the assistant have in common: what was seen, what was picked.
+
+use crate::detect::Facts;
+use crate::engine::Secret;
+use crate::flows::vmware::choices::{Choices, SourceChoice};
+use crate::ipc::Sealed;
+use crate::pack::Packed;
+use crate::tell::Problem;
+use crate::ui::context::Context;
+use std::rc::Rc;
+
+/// How the assistant begins.
+#[derive(Debug)]
+pub(in crate::ui) enum Start {
+    /// With nothing picked.
+    Afresh,
+    /// With what was picked earlier: a profile.
+    With(Box<Choices>),
+    /// With a run that goes on.
+    Attach {
+        /// Its number.
+        run: u32,
+    },
+    /// With taking a run back.
+    Undo {
+        /// Its number.
+        run: u32,
+    },
+}
+
+/// What was seen and picked so far.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// The machine.
+    pub(super) context: Context,
+    /// What was picked.
+    pub(super) choices: Choices,
+    /// Whether kernels were picked by a person or a profile; until then the recommended ones are.
+    pub(super) kernels_picked: bool,
+    /// The same for the mode.
+    pub(super) mode_picked: bool,
+    /// Sources of a person's own.
+    pub(super) sources: Option<Rc<Packed>>,
+    /// The one-time password for enrolling the key.
+    pub(super) mok_password: Option<Secret>,
+}
+
+impl State {
+    /// What was seen of the machine.
+    pub(super) fn facts(&self) -> Option<Rc<Facts>> {
+        self.context.facts()
+    }
+
+    /// The choices as a document.
+    pub(super) fn document(&self) -> serde_json::Value {
+        serde_json::to_value(&self.choices).unwrap_or_default()
+    }
+
+    /// Sources of a person's own, or those of the product again.
+    pub(super) fn set_sources(&mut self, packed: Option<Rc<Packed>>) {
+        self.choices.source = packed.as_ref().map_or(SourceChoice::Installed, |p| SourceChoice::Sealed {
+            sha256: p.sha256.clone(),
+            name: p.name.clone(),
+        });
+        self.sources = packed;
+    }
+
+    /// What goes with a request as sealed files. `run`: the password goes with a run only.
+    pub(super) fn files(&self, run: bool) -> Result<Vec<Sealed>, Problem> {
+        let mut files = Vec::new();
+        let seal = |e: crate::ipc::SealedError| Problem::internal("seal what goes to the helper", &e);
+        if let Some(packed) = &self.sources {
+            files.push(Sealed::source(&packed.bytes).map_err(seal)?);
+        }
+        if let Some(password) = self.mok_password.as_ref().filter(|_| run && self.choices.enroll) {
+            files.push(Sealed::mok_password(password.expose()).map_err(seal)?);
+        }
+        Ok(files)
+    }
+}
+
+/// One page of the assistant.
+pub(super) trait FlowPage {
+    /// What it is about, in a word or two.
+    fn name(&self) -> String;
+
+    /// Shows what is known and picked. Called each time the page is entered.
+    fn show(&self, state: &State);
+
+    /// Takes what was picked over. Called each time the page is left.
+    fn take(&self, state: &mut State) {
+        let _ = state;
+    }
+
+    /// Whether what was picked suffices to go on.
+    fn can_go_on(&self) -> bool {
+        true
+    }
+}

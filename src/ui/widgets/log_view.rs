@@ -1,0 +1,413 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The log of a run: follows its end until somebody scrolls up; can be searched, copied and saved; goes from one error to
+//! the next; folds step by step.
+
+use super::copied;
+use super::log_model::{Item, Kind, Line, LogModel};
+use crate::tell::Problem;
+use crate::ui::i18n::{gettext, gettext_f, ngettext_f};
+use crate::ui::machine::elsewhere;
+use crate::ui::window::Window;
+use adw::prelude::*;
+use adw::subclass::prelude::*;
+use gtk::glib::{self, BoxedAnyObject};
+use gtk::{CompositeTemplate, gdk, gio};
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+/// How often lines that came are shown. Each time costs one change of the list, however many they are.
+const FLUSH: Duration = Duration::from_millis(60);
+
+mod imp {
+    use super::*;
+
+    #[derive(Debug, Default, CompositeTemplate)]
+    #[template(resource = "/org/hostwright/Hostwright/widgets/log_view.ui")]
+    pub struct LogView {
+        #[template_child]
+        pub(super) search_button: TemplateChild<gtk::ToggleButton>,
+        #[template_child]
+        pub(super) next_problem: TemplateChild<gtk::Button>,
+        #[template_child]
+        pub(super) problems: TemplateChild<adw::ButtonContent>,
+        #[template_child]
+        pub(super) status: TemplateChild<gtk::Label>,
+        #[template_child]
+        pub(super) follow_button: TemplateChild<gtk::ToggleButton>,
+        #[template_child]
+        pub(super) copy_button: TemplateChild<gtk::Button>,
+        #[template_child]
+        pub(super) save_button: TemplateChild<gtk::Button>,
+        #[template_child]
+        pub(super) search_bar: TemplateChild<gtk::SearchBar>,
+        #[template_child]
+        pub(super) search: TemplateChild<gtk::SearchEntry>,
+        #[template_child]
+        pub(super) search_previous: TemplateChild<gtk::Button>,
+        #[template_child]
+        pub(super) search_next: TemplateChild<gtk::Button>,
+        #[template_child]
+        pub(super) scroll: TemplateChild<gtk::ScrolledWindow>,
+        #[template_child]
+        pub(super) list: TemplateChild<gtk::ListView>,
+        pub(super) model: LogModel,
+        pub(super) selection: RefCell<Option<gtk::MultiSelection>>,
+        pub(super) waiting: RefCell<Vec<Line>>,
+        pub(super) flush: RefCell<Option<glib::SourceId>>,
+        /// Where the list was scrolled to last.
+        pub(super) value: Cell<f64>,
+        /// Where the search or the jump to a problem is.
+        pub(super) cursor: Cell<u32>,
+        /// What is searched for, in small letters.
+        pub(super) query: RefCell<String>,
+    }
+
+    #[glib::object_subclass]
+    impl ObjectSubclass for LogView {
+        const NAME: &'static str = "HwLogView";
+        type Type = super::LogView;
+        type ParentType = gtk::Box;
+
+        fn class_init(class: &mut Self::Class) {
+            class.bind_template();
+            let control = gdk::ModifierType::CONTROL_MASK;
+            class.add_binding(gdk::Key::f, control, |view| {
+                view.imp().search_button.set_active(true);
+                view.imp().search.grab_focus();
+                glib::Propagation::Stop
+            });
+            class.add_binding(gdk::Key::g, control, |view| {
+                view.find_next(true);
+                glib::Propagation::Stop
+            });
+            class.add_binding(gdk::Key::F8, gdk::ModifierType::empty(), |view| {
+                view.to_next_problem();
+                glib::Propagation::Stop
+            });
+            class.add_binding(gdk::Key::c, control, super::LogView::copy_selected);
+        }
+
+        fn instance_init(obj: &glib::subclass::InitializingObject<Self>) {
+            obj.init_template();
+        }
+    }
+
+    impl ObjectImpl for LogView {
+        fn constructed(&self) {
+            self.parent_constructed();
+            self.obj().set_up();
+        }
+
+        fn dispose(&self) {
+            if let Some(source) = self.flush.take() {
+                source.remove();
+            }
+        }
+    }
+
+    impl WidgetImpl for LogView {}
+    impl BoxImpl for LogView {}
+}
+
+glib::wrapper! {
+    pub struct LogView(ObjectSubclass<imp::LogView>)
+        @extends gtk::Box, gtk::Widget,
+        @implements gtk::Accessible, gtk::Buildable, gtk::ConstraintTarget, gtk::Orientable;
+}
+
+/// Calls a method of the view when a signal comes.
+macro_rules! on {
+    ($view:expr, $method:ident $(, $arg:expr)*) => {
+        glib::clone!(#[weak(rename_to = view)] $view, move |_| view.$method($($arg),*))
+    };
+}
+
+impl LogView {
+    fn set_up(&self) {
+        let imp = self.imp();
+        let selection = gtk::MultiSelection::new(Some(imp.model.clone()));
+        imp.list.set_factory(Some(&self.factory()));
+        imp.list.set_model(Some(&selection));
+        imp.selection.replace(Some(selection));
+        imp.list.connect_activate(glib::clone!(
+            #[weak(rename_to = view)]
+            self,
+            move |_, position| view.toggle(position)
+        ));
+        imp.search_bar.connect_entry(&imp.search.get());
+        imp.search.connect_search_changed(on!(self, search_changed));
+        imp.search.connect_activate(on!(self, find_next, true));
+        imp.search.connect_next_match(on!(self, find_next, true));
+        imp.search.connect_previous_match(on!(self, find_next, false));
+        imp.search_next.connect_clicked(on!(self, find_next, true));
+        imp.search_previous.connect_clicked(on!(self, find_next, false));
+        imp.next_problem.connect_clicked(on!(self, to_next_problem));
+        imp.follow_button.connect_toggled(on!(self, follow));
+        imp.copy_button.connect_clicked(on!(self, copy));
+        imp.save_button.connect_clicked(on!(self, save));
+        imp.scroll.vadjustment().connect_value_changed(glib::clone!(
+            #[weak(rename_to = view)]
+            self,
+            move |adjustment| view.scrolled(adjustment)
+        ));
+        self.tell_size();
+    }
+
+    /// One row: a button that folds, for the title of a step, and the text.
+    fn factory(&self) -> gtk::SignalListItemFactory {
+        let factory = gtk::SignalListItemFactory::new();
+        factory.connect_setup(glib::clone!(
+            #[weak(rename_to = view)]
+            self,
+            move |_, item| {
+                let Some(item) = item.downcast_ref::<gtk::ListItem>() else { return };
+                let row = gtk::Box::new(gtk::Orientation::Horizontal, 6);
+                let fold = gtk::Image::new();
+                fold.add_css_class("dim-label");
+                let click = gtk::GestureClick::new();
+                click.connect_released(glib::clone!(
+                    #[weak]
+                    item,
+                    #[weak]
+                    view,
+                    move |_, _, _, _| view.toggle(item.position())
+                ));
+                fold.add_controller(click);
+                let label = gtk::Label::builder()
+                    .xalign(0.0)
+                    .hexpand(true)
+                    .ellipsize(gtk::pango::EllipsizeMode::End)
+                    .css_classes(["code"])
+                    .build();
+                row.append(&fold);
+                row.append(&label);
+                item.set_child(Some(&row));
+            }
+        ));
+        factory.connect_bind(glib::clone!(
+            #[weak(rename_to = view)]
+            self,
+            move |_, item| {
+                if let Some(item) = item.downcast_ref::<gtk::ListItem>() {
+                    view.bind(item);
+                }
+            }
+        ));
+        factory
+    }
+
+    fn bind(&self, item: &gtk::ListItem) -> Option<()> {
+        let boxed = item.item().and_downcast::<BoxedAnyObject>()?;
+        let line: std::cell::Ref<'_, Item> = boxed.try_borrow().ok()?;
+        let row = item.child()?;
+        let fold = row.first_child().and_downcast::<gtk::Image>()?;
+        let label = row.last_child().and_downcast::<gtk::Label>()?;
+        fold.set_visible(line.kind != Kind::Output);
+        let (icon, class) = match line.kind {
+            Kind::Step if line.folded => ("pan-end-symbolic", Some("step")),
+            Kind::Step => ("pan-down-symbolic", Some("step")),
+            Kind::Warning => ("dialog-warning-symbolic", Some("warning")),
+            Kind::Error => ("dialog-error-symbolic", Some("error")),
+            Kind::Note => ("dialog-information-symbolic", None),
+            Kind::Output => ("", None),
+        };
+        fold.set_icon_name(Some(icon));
+        label.set_css_classes(&["code"]);
+        if let Some(class) = class {
+            label.add_css_class(class);
+        }
+        let query = self.imp().query.borrow();
+        if !query.is_empty() && fits(&line.text, &query) {
+            label.add_css_class("found");
+        }
+        label.set_label(&line.text);
+        // Long lines are cut at the edge; here they are whole.
+        let long = line.text.len() > 60;
+        label.set_tooltip_text(long.then_some(line.text.as_str()));
+        let name = match line.kind {
+            Kind::Step if line.folded => gettext_f("Step, folded: {title}", &[("title", &line.text)]),
+            Kind::Step => gettext_f("Step: {title}", &[("title", &line.text)]),
+            _ => line.text.clone(),
+        };
+        row.update_property(&[gtk::accessible::Property::Label(&name)]);
+        Some(())
+    }
+
+    /// Forgets what is there.
+    pub(in crate::ui) fn clear(&self) {
+        let imp = self.imp();
+        imp.waiting.borrow_mut().clear();
+        imp.model.clear();
+        imp.follow_button.set_active(true);
+        self.tell_size();
+    }
+
+    /// Adds a line; it is shown soon.
+    pub(in crate::ui) fn push(&self, kind: Kind, text: &str) {
+        let imp = self.imp();
+        for line in text.lines() {
+            imp.waiting.borrow_mut().push(Line { kind, text: line.to_owned() });
+        }
+        if imp.flush.borrow().is_none() {
+            let source = glib::timeout_add_local_once(FLUSH, on_flush(self));
+            imp.flush.replace(Some(source));
+        }
+    }
+
+    fn show_waiting(&self) {
+        let imp = self.imp();
+        imp.flush.replace(None);
+        let lines = std::mem::take(&mut *imp.waiting.borrow_mut());
+        imp.model.append(lines);
+        self.tell_size();
+        if imp.follow_button.is_active() {
+            self.to_end();
+        }
+    }
+
+    fn tell_size(&self) {
+        let imp = self.imp();
+        let problems = imp.model.problems();
+        imp.problems.set_label(&problems.to_string());
+        imp.next_problem.set_sensitive(problems > 0);
+        let text = ngettext_f("{n} error or warning", "{n} errors and warnings", problems);
+        imp.next_problem.update_property(&[gtk::accessible::Property::Label(&text)]);
+        if imp.query.borrow().is_empty() {
+            let lines = imp.model.n_items() as usize;
+            imp.status.set_label(&ngettext_f("{n} line", "{n} lines", lines));
+        }
+    }
+
+    // React.
+
+    fn toggle(&self, position: u32) {
+        // What a person looks at stays where it is.
+        self.imp().follow_button.set_active(false);
+        self.imp().model.toggle(position);
+    }
+
+    fn follow(&self) {
+        if self.imp().follow_button.is_active() {
+            self.to_end();
+        }
+    }
+
+    fn scrolled(&self, adjustment: &gtk::Adjustment) {
+        let imp = self.imp();
+        let before = imp.value.replace(adjustment.value());
+        let end = adjustment.upper() - adjustment.page_size();
+        // Up is a wish to read; at the end again is a wish to follow.
+        if adjustment.value() < before - 1.0 && adjustment.value() < end - 40.0 {
+            imp.follow_button.set_active(false);
+        }
+    }
+
+    fn search_changed(&self) {
+        let imp = self.imp();
+        imp.query.replace(imp.search.text().to_lowercase());
+        if imp.query.borrow().is_empty() {
+            self.tell_size();
+            return;
+        }
+        let n = imp.model.count(|l| fits(&l.text, &imp.query.borrow()));
+        imp.status.set_label(&ngettext_f("{n} match", "{n} matches", n));
+        self.find_next(true);
+    }
+
+    fn find_next(&self, forward: bool) {
+        let imp = self.imp();
+        let query = imp.query.borrow().clone();
+        if !query.is_empty() {
+            self.go_to(imp.model.find(imp.cursor.get(), forward, |l| fits(&l.text, &query)));
+        }
+    }
+
+    fn to_next_problem(&self) {
+        let imp = self.imp();
+        self.go_to(imp.model.find(imp.cursor.get(), true, |l| l.kind.is_problem()));
+    }
+
+    fn copy_selected(&self) -> glib::Propagation {
+        // With nothing selected the page around may want the keys.
+        match self.selected() {
+            Some(text) => {
+                copied(self, &text);
+                glib::Propagation::Stop
+            }
+            None => glib::Propagation::Proceed,
+        }
+    }
+
+    fn copy(&self) {
+        let text = self.selected().unwrap_or_else(|| self.imp().model.text());
+        copied(self, &text);
+    }
+
+    fn save(&self) {
+        let window = Window::of(self);
+        let dialog = gtk::FileChooserNative::new(
+            Some(&gettext("Save the Log")),
+            window.as_ref(),
+            gtk::FileChooserAction::Save,
+            None,
+            None,
+        );
+        dialog.set_current_name("hostwright.log");
+        let text = self.imp().model.text();
+        glib::spawn_future_local(async move {
+            if dialog.run_future().await != gtk::ResponseType::Accept {
+                return;
+            }
+            let Some(path) = dialog.file().as_ref().and_then(gio::prelude::FileExt::path) else { return };
+            let written =
+                elsewhere(move || std::fs::write(&path, text).map_err(|e| Problem::file("write", &path, &e)));
+            match (written.await, window) {
+                (Ok(()), Some(window)) => window.toast(&gettext("Saved")),
+                (Err(problem), Some(window)) => window.tell(&problem),
+                (_, None) => {}
+            }
+        });
+    }
+
+    // Do.
+
+    fn selected(&self) -> Option<String> {
+        let imp = self.imp();
+        let selection = imp.selection.borrow().as_ref()?.selection();
+        if selection.is_empty() {
+            return None;
+        }
+        let positions = (0..u32::try_from(selection.size()).unwrap_or(u32::MAX)).map(|i| selection.nth(i));
+        Some(imp.model.texts(positions))
+    }
+
+    fn to_end(&self) {
+        let last = self.imp().model.n_items().saturating_sub(1);
+        let _ = self.imp().list.activate_action("list.scroll-to-item", Some(&last.to_variant()));
+    }
+
+    fn go_to(&self, position: Option<u32>) {
+        let Some(position) = position else { return };
+        let imp = self.imp();
+        imp.cursor.set(position);
+        imp.follow_button.set_active(false);
+        if let Some(selection) = imp.selection.borrow().as_ref() {
+            selection.select_item(position, true);
+        }
+        let _ = imp.list.activate_action("list.scroll-to-item", Some(&position.to_variant()));
+    }
+}
+
+fn on_flush(view: &LogView) -> impl FnOnce() + 'static {
+    let view = view.downgrade();
+    move || {
+        if let Some(view) = view.upgrade() {
+            view.show_waiting();
+        }
+    }
+}
+
+/// Whether a line holds what is searched for, which is in small letters already.
+fn fits(text: &str, query: &str) -> bool {
+    text.to_lowercase().contains(query)
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What several pages show.
+
+mod diff;
+mod log_model;
+mod log_view;
+mod page_head;
+mod problem_view;
+mod rows;
+
+pub(super) use diff::{code, diff};
+pub(super) use log_model::Kind;
+pub(super) use log_view::LogView;
+pub(super) use page_head::PageHead;
+pub(super) use problem_view::ProblemView;
+pub(super) use rows::{badge, clear, copied, copy_button, finding, mark_icon, text_row};

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The window: one view at a time, and the actions that go between them.
+
+use super::actions::Action;
+use super::application::Application;
+use super::context::Context;
+use super::dialogs::{self, Question};
+use super::flows::vmware::{Assistant, Start};
+use super::i18n::{gettext, gettext_f};
+use super::machine::elsewhere;
+use super::pages::{HistoryPage, HomePage, ProfilesPage, undo};
+use crate::engine::RunState;
+use crate::flows::vmware::Choices;
+use crate::profile;
+use crate::tell::Problem;
+use adw::prelude::*;
+use adw::subclass::prelude::*;
+use gtk::{CompositeTemplate, gio, glib};
+use std::path::PathBuf;
+
+mod imp {
+    use super::*;
+
+    #[derive(Debug, Default, CompositeTemplate)]
+    #[template(resource = "/org/hostwright/Hostwright/window.ui")]
+    pub struct Window {
+        #[template_child]
+        pub(super) toasts: TemplateChild<adw::ToastOverlay>,
+        #[template_child]
+        pub(super) views: TemplateChild<gtk::Stack>,
+        #[template_child]
+        pub(super) home: TemplateChild<HomePage>,
+        #[template_child]
+        pub(super) assistant: TemplateChild<Assistant>,
+        #[template_child]
+        pub(super) history: TemplateChild<HistoryPage>,
+        #[template_child]
+        pub(super) profiles: TemplateChild<ProfilesPage>,
+        pub(super) context: Context,
+    }
+
+    #[glib::object_subclass]
+    impl ObjectSubclass for Window {
+        const NAME: &'static str = "HwWindow";
+        type Type = super::Window;
+        type ParentType = adw::ApplicationWindow;
+
+        fn class_init(class: &mut Self::Class) {
+            HomePage::ensure_type();
+            Assistant::ensure_type();
+            HistoryPage::ensure_type();
+            ProfilesPage::ensure_type();
+            class.bind_template();
+            class.install_action(Action::Home.full(), None, |w, _, _| w.show_home());
+            class.install_action(Action::Vmware.full(), None, |w, _, _| w.open_vmware(None));
+            class.install_action(Action::History.full(), None, |w, _, _| w.show_history());
+            class.install_action(Action::Profiles.full(), None, |w, _, _| w.show_profiles());
+            class.install_action(Action::Refresh.full(), None, |w, _, _| w.refresh());
+            class.install_action(Action::Next.full(), None, |w, _, _| w.imp().assistant.next());
+            class.install_action(Action::Back.full(), None, |w, _, _| w.back());
+            class.install_action(Action::PageChanged.full(), None, |w, _, _| w.update_actions());
+            class.install_action(Action::CancelRun.full(), None, |w, _, _| w.imp().assistant.ask_to_cancel());
+        }
+
+        fn instance_init(obj: &glib::subclass::InitializingObject<Self>) {
+            obj.init_template();
+        }
+    }
+
+    impl ObjectImpl for Window {
+        fn constructed(&self) {
+            self.parent_constructed();
+            self.obj().set_up();
+        }
+    }
+
+    impl WidgetImpl for Window {}
+
+    impl WindowImpl for Window {
+        fn close_request(&self) -> glib::Propagation {
+            if self.assistant.is_running() {
+                // The run goes on in the helper; so does this process, hidden, to tell how it ended.
+                self.obj().set_visible(false);
+                return glib::Propagation::Stop;
+            }
+            self.parent_close_request()
+        }
+    }
+
+    impl ApplicationWindowImpl for Window {}
+    impl AdwApplicationWindowImpl for Window {}
+}
+
+glib::wrapper! {
+    pub struct Window(ObjectSubclass<imp::Window>)
+        @extends adw::ApplicationWindow, gtk::ApplicationWindow, gtk::Window, gtk::Widget,
+        @implements gio::ActionGroup, gio::ActionMap, gtk::Accessible, gtk::Buildable, gtk::ConstraintTarget,
+            gtk::Native, gtk::Root, gtk::ShortcutManager;
+}
+
+impl Window {
+    /// A window of the application. What runs already on the machine is shown at once.
+    pub(super) fn new(app: &Application) -> Self {
+        let window: Self = glib::Object::builder().property("application", app).build();
+        glib::spawn_future_local(glib::clone!(
+            #[weak]
+            window,
+            async move { window.attach_to_what_runs().await }
+        ));
+        window
+    }
+
+    fn set_up(&self) {
+        let imp = self.imp();
+        imp.home.set_context(&imp.context);
+        imp.assistant.set_context(&imp.context);
+        imp.history.set_context(&imp.context);
+        imp.profiles.set_context(&imp.context);
+        imp.views.connect_visible_child_notify(glib::clone!(
+            #[weak(rename_to = window)]
+            self,
+            move |_| window.update_actions()
+        ));
+        self.update_actions();
+        imp.home.refresh();
+    }
+
+    /// What is shown now.
+    fn view(&self) -> String {
+        self.imp().views.visible_child_name().map(String::from).unwrap_or_default()
+    }
+
+    fn update_actions(&self) {
+        let imp = self.imp();
+        let (in_assistant, at_home) = (self.view() == "assistant", self.view() == "home");
+        self.action_set_enabled(Action::Next.full(), in_assistant && imp.assistant.can_go_on());
+        self.action_set_enabled(
+            Action::Back.full(),
+            !at_home && (!in_assistant || imp.assistant.can_go_back()),
+        );
+        self.action_set_enabled(Action::Home.full(), !(in_assistant && imp.assistant.is_running()));
+        self.action_set_enabled(Action::CancelRun.full(), in_assistant && imp.assistant.can_cancel());
+    }
+
+    // React.
+
+    /// A run that goes on is shown, whoever began it.
+    async fn attach_to_what_runs(&self) {
+        // Not worth a password: without an answer, Home says what could not be looked at.
+        let Ok(runs) = self.imp().context.machine.runs(false).await else { return };
+        let live = runs.iter().find(|r| matches!(r.state, RunState::Running | RunState::Undoing));
+        if let Some(run) = live.filter(|_| !self.imp().assistant.is_running()) {
+            self.attach(run.run);
+        }
+    }
+
+    fn back(&self) {
+        if self.view() == "assistant" && self.imp().assistant.back() {
+            return;
+        }
+        self.show_home();
+    }
+
+    fn refresh(&self) {
+        match self.view().as_str() {
+            "home" => self.imp().home.refresh(),
+            "history" => self.imp().history.refresh(),
+            "profiles" => self.imp().profiles.refresh(),
+            _ => self.imp().assistant.look_again(),
+        }
+    }
+
+    // Do.
+
+    fn show_home(&self) {
+        self.imp().views.set_visible_child_name("home");
+        self.imp().home.refresh();
+    }
+
+    fn show_history(&self) {
+        self.imp().views.set_visible_child_name("history");
+        self.imp().history.refresh();
+    }
+
+    fn show_profiles(&self) {
+        self.imp().views.set_visible_child_name("profiles");
+        self.imp().profiles.refresh();
+    }
+
+    /// The vmware assistant; with choices that are made already, if there are any.
+    pub(super) fn open_vmware(&self, choices: Option<Choices>) {
+        let start = choices.map_or(Start::Afresh, |c| Start::With(Box::new(c)));
+        self.begin(start);
+    }
+
+    /// Shows a run that goes on.
+    pub(super) fn attach(&self, run: u32) {
+        self.begin(Start::Attach { run });
+    }
+
+    /// Takes a run back, which was asked and answered already.
+    pub(super) fn undo(&self, run: u32) {
+        self.begin(Start::Undo { run });
+    }
+
+    fn begin(&self, start: Start) {
+        let imp = self.imp();
+        if imp.assistant.is_running() {
+            self.toast(&gettext("One change at a time: this one is still under way"));
+        } else {
+            imp.assistant.begin(start);
+        }
+        imp.views.set_visible_child_name("assistant");
+        self.update_actions();
+    }
+
+    /// Opens a profile file in the assistant it is for.
+    pub(super) fn open_profile(&self, path: PathBuf) {
+        glib::spawn_future_local(glib::clone!(
+            #[weak(rename_to = window)]
+            self,
+            async move {
+                match elsewhere(move || profile::read_file(&path)).await {
+                    Ok((document, choices)) => {
+                        window.open_vmware(Some(choices));
+                        window.toast(&gettext_f(
+                            "Choices of \u{201c}{name}\u{201d}",
+                            &[("name", &document.name)],
+                        ));
+                    }
+                    Err(problem) => window.tell(&problem),
+                }
+            }
+        ));
+    }
+
+    /// Says something in passing.
+    pub(super) fn toast(&self, text: &str) {
+        self.imp().toasts.add_toast(adw::Toast::new(&glib::markup_escape_text(text)));
+    }
+
+    /// Says that something went wrong, where no page has a place for it.
+    pub(super) fn tell(&self, problem: &Problem) {
+        let mut body = problem.reason.clone();
+        if let Some(remedy) = &problem.remedy {
+            body = format!("{body}\n\n{remedy}");
+        }
+        let dialog = adw::MessageDialog::builder()
+            .transient_for(self)
+            .modal(true)
+            .heading(&problem.title)
+            .body(body.trim())
+            .close_response("close")
+            .build();
+        dialog.add_response("close", &gettext("_Close"));
+        dialog.present();
+    }
+
+    /// Asks whether to restart the machine, and has it restarted.
+    pub(super) fn ask_to_restart(&self) {
+        glib::spawn_future_local(glib::clone!(
+            #[weak(rename_to = window)]
+            self,
+            async move {
+                let question = Question {
+                    heading: &gettext("Restart this machine?"),
+                    body: &gettext("Save your work in all programs first."),
+                    no: &gettext("_Not Now"),
+                    yes: &gettext("_Restart"),
+                    destructive: true,
+                };
+                if dialogs::ask(&window, &question).await
+                    && let Err(problem) = window.imp().context.machine.restart().await
+                {
+                    window.tell(&problem);
+                }
+            }
+        ));
+    }
+
+    /// Shows what taking a run back would do, and has it done.
+    pub(super) fn ask_to_undo(&self, run: u32) {
+        glib::spawn_future_local(glib::clone!(
+            #[weak(rename_to = window)]
+            self,
+            async move {
+                let machine = window.imp().context.machine.clone();
+                match machine.undo_preview(run).await {
+                    Ok(preview) => undo::show(
+                        &window,
+                        &preview,
+                        glib::clone!(
+                            #[weak]
+                            window,
+                            move || window.undo(run)
+                        ),
+                    ),
+                    Err(problem) => window.tell(&problem),
+                }
+            }
+        ));
+    }
+
+    /// Asks for a name, and saves these choices under it.
+    pub(super) fn ask_to_save(&self, choices: serde_json::Value) {
+        glib::spawn_future_local(glib::clone!(
+            #[weak(rename_to = window)]
+            self,
+            async move {
+                let heading = gettext("Save as Profile");
+                let Some(name) = dialogs::ask_name(&window, &heading, "").await else { return };
+                match elsewhere(move || profile::save(&name, choices)).await {
+                    Ok(()) => window.toast(&gettext("Saved")),
+                    Err(problem) => window.tell(&problem),
+                }
+            }
+        ));
+    }
+
+    /// The window around a widget.
+    pub(super) fn of(widget: &impl IsA<gtk::Widget>) -> Option<Self> {
+        widget.root().and_downcast()
+    }
+}

@@ -1,0 +1,116 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Images of the lab, for real: built from Debian's packages, built again after a change, booted with BIOS and
+# UEFI, and cleaned up after builds that were killed. Minutes to a quarter of an hour without an accelerator.
+#
+#   images.sh [build|boot|kill]...   all of it, or just these parts
+#
+# HOSTWRIGHT_CACHE   where the lab's cache is for this (default: XDG_CACHE_HOME/hostwright/test-lab): packages stay
+# KILLS              how many builds are killed (default 5)
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+hostwright=$(readlink -f "${TARGET:-target/debug}/hostwright")
+cache=${HOSTWRIGHT_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set}/.cache}/hostwright}/test-lab
+export XDG_CACHE_HOME=$cache
+lab=$cache/hostwright/lab
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/hostwright-lab.XXXXXX")
+export XDG_STATE_HOME=$scratch/state
+trap 'rm -rf --one-file-system "$scratch"' EXIT
+
+say() { echo "images: $*"; }
+fail() {
+  echo "images: FAILED: $*" >&2
+  exit 1
+}
+parts=("$@")
+[[ ${#parts[@]} -gt 0 ]] || parts=(build boot kill)
+wanted() { [[ " ${parts[*]} " == *" $1 "* ]]; }
+seconds() { date +%s.%N; }
+since() { awk -v a="$1" -v b="$(seconds)" 'BEGIN { printf "%.2f", b - a }'; }
+
+# A project with a name that is easily misread, a file that is ignored, and a change that is not committed.
+project="$scratch/a project, 100%"
+mkdir -p "$project/out"
+(
+  cd "$project"
+  git init -q .
+  echo out/ >.gitignore
+  echo secret >out/ignored
+  # shellcheck disable=SC2016 # the image's shell, not this one
+  printf '#!/bin/sh\necho "RAN in $PWD, $MARK, kernel $(uname -r)"\n[ ! -e out ] && echo IGNORED-IS-OUT\n' >run.sh
+  chmod +x run.sh
+  git -c user.name=a -c user.email=a@b add . && git -c user.name=a -c user.email=a@b commit -qm x
+  echo 'cat data; echo THE-END' >>run.sh
+  echo first >data
+)
+options=("$project" --name demo --autorun ./run.sh --power-off --env 'MARK=mark of {project}' --collect '/var/log/*')
+
+if wanted build; then
+  # Packages stay from one run of this script to the next: what is measured is the build, not the network.
+  [[ ! -d $lab/bases ]] || rm -rf --one-file-system "$lab/bases" "$lab/images"
+  start=$(seconds)
+  "$hostwright" lab build "${options[@]}"
+  cold=$(since "$start")
+  "$hostwright" --json lab build "${options[@]}" 2>/dev/null | grep -q '"unchanged":true' ||
+    fail "an image was built again though nothing changed"
+  echo second >"$project/data"
+  start=$(seconds)
+  "$hostwright" lab build "${options[@]}"
+  warm=$(since "$start")
+  say "cold build $cold s, after a change in one file $warm s"
+  awk -v c="$cold" -v w="$warm" 'BEGIN { exit !(w * 10 <= c) }' || fail "a warm build took more than a tenth of a cold one"
+fi
+
+# Boots what `lab run` was told, and looks at what the image's own command said.
+boots() {
+  local what=$1 run log
+  shift
+  rm -rf --one-file-system "$XDG_STATE_HOME/hostwright/lab"
+  "$hostwright" lab run "${options[@]}" "$@" --timeout 15m || fail "$what did not run to its end"
+  run=$(find "$XDG_STATE_HOME/hostwright/lab" -name report.json | head -n1)
+  log=$(dirname "$run")/console.log
+  for text in "RAN in /root/demo, mark of /root/demo, kernel " IGNORED-IS-OUT second THE-END; do
+    grep -q "$text" "$log" || fail "$what: '$text' is not on the console ($log)"
+  done
+  grep -q '"autorun:success:0"' "$run" || fail "$what: the agent did not tell how the command ended"
+  find "$(dirname "$run")/collected" -name wtmp | grep -q . || fail "$what: nothing was collected"
+  say "$what booted, and its command ran"
+}
+
+if wanted boot; then
+  echo second >"$project/data"
+  boots "the ISO image with BIOS" --firmware bios
+  boots "the ISO image with UEFI" --firmware uefi
+  boots "the disk image with BIOS" --disk --firmware bios
+  boots "the disk image with UEFI" --disk --firmware uefi
+fi
+
+if wanted kill; then
+  work=$lab/work
+  before=$(wc -l </proc/self/mountinfo)
+  for ((n = 0; n < ${KILLS:-5}; n++)); do
+    "$hostwright" lab build "${options[@]}" --refresh >/dev/null 2>&1 &
+    build=$!
+    wait_for=$((RANDOM % 40)).$((RANDOM % 10))
+    sleep "$wait_for"
+    kill -9 "$build" 2>/dev/null || say "the build was faster than $wait_for s"
+    wait "$build" 2>/dev/null || true
+    # All of it dies with its parent; the kernel needs a moment to take namespaces down.
+    for ((i = 0; i < 50; i++)); do
+      left=$(grep -laF "$work" /proc/[0-9]*/cmdline 2>/dev/null | grep -v "^/proc/$$/" || true)
+      [[ -n $left ]] || break
+      sleep 0.1
+    done
+    [[ -z $left ]] || fail "processes of a killed build still run: $left"
+    if cat /proc/[0-9]*/mountinfo 2>/dev/null | grep -qF "$work"; then fail "a mount of a killed build is left"; fi
+    [[ $(wc -l </proc/self/mountinfo) -eq $before ]] || fail "there are other mounts than before"
+    "$hostwright" lab eject || fail "what a build left that was killed after $wait_for s could not be removed"
+    [[ -z $(ls -A "$work") ]] || fail "$work is not empty after eject: $(ls -A "$work")"
+    if losetup -a 2>/dev/null | grep -qF "$work"; then fail "a loop device is left"; fi
+    say "killed after $wait_for s: nothing is left"
+  done
+  "$hostwright" lab build "${options[@]}" >/dev/null || fail "no build after all these"
+fi
+say "passed: ${parts[*]}"
