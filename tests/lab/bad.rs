@@ -98,10 +98,10 @@ fn a_guest_that_does_not_end_is_ended_in_time() {
     let began = Instant::now();
     let kernel = kernel();
     let out =
-        scene.run(["boot", "--kernel", &kernel, "--root", "none", "--timeout", "30", "--", "sleep", "1000"]);
+        scene.run(["boot", "--kernel", &kernel, "--root", "none", "--timeout", "20", "--", "sleep", "1000"]);
     let said = text(&out.stderr);
     assert_eq!(out.status.code(), Some(255), "{said}");
-    assert!(said.contains("did not end within 30 s"), "{said}");
+    assert!(said.contains("did not end within 20 s"), "{said}");
     assert!(began.elapsed() < Duration::from_secs(40));
     assert_eq!(scene.report()["report"]["outcome"]["kind"], "timed_out");
     scene.nothing_is_left();

@@ -115,7 +115,7 @@ pub(crate) struct Boot {
     dry_run: bool,
 
     /// What runs in a directly booted kernel; nothing: success once the guest is up
-    #[arg(last = true, value_name = "COMMAND")]
+    #[arg(last = true, value_name = "COMMAND", help_heading = "Arguments")]
     command: Vec<String>,
 }
 
