@@ -81,6 +81,7 @@ fn carry_out(host: &Host, step: &BuildModules) -> f64 {
     let plan = Plan {
         version: 1,
         flow: "bench".to_owned(),
+        title: String::new(),
         choices: serde_json::json!({}),
         facts: serde_json::json!({}),
         permissions: step.permissions(),

@@ -157,6 +157,7 @@ fn run(machine: &Machine, steps: Vec<Step>) -> engine::RunReport {
     let plan = Plan {
         version: PLAN_VERSION,
         flow: "test".into(),
+        title: String::new(),
         choices: serde_json::json!({}),
         facts: serde_json::json!({}),
         permissions: steps.iter().flat_map(Step::permissions).collect(),

@@ -16,6 +16,7 @@ fn a_plan() -> (Plan, Vec<StepPreview>) {
     let plan = Plan {
         version: PLAN_VERSION,
         flow: "vmware".into(),
+        title: String::new(),
         choices: json!({}),
         facts: json!({}),
         steps: vec![

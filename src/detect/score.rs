@@ -134,7 +134,8 @@ fn processors(facts: &Facts) -> Looked {
         4..=7 => 7,
         _ => 10,
     };
-    Ok((points, format!("{} logical processors", cpu.logical)))
+    let processors = if cpu.logical == 1 { "processor" } else { "processors" };
+    Ok((points, format!("{} logical {processors}", cpu.logical)))
 }
 
 fn storage(facts: &Facts) -> Looked {

@@ -134,7 +134,7 @@ pub fn parse_output(output: &str) -> Vec<Diagnostic> {
 }
 
 /// Whether this is make reporting that a command failed, whose own message came before.
-fn is_echo(d: &Diagnostic) -> bool {
+pub(super) fn is_echo(d: &Diagnostic) -> bool {
     d.message.starts_with("make: ")
         && (d.message.contains("] Error ") || d.message.contains("Waiting for unfinished"))
 }

@@ -88,6 +88,9 @@ fn admit(plan: &Plan) -> Result<(), RunError> {
 
 /// What a plan does, in a few words, for lists.
 fn title(plan: &Plan) -> String {
+    if !plan.title.is_empty() {
+        return plan.title.clone();
+    }
     let details: Vec<&str> = plan.details.values().map(String::as_str).filter(|d| !d.is_empty()).collect();
     if details.is_empty() { plan.flow.clone() } else { format!("{}: {}", plan.flow, details.join(", ")) }
 }

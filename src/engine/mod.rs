@@ -42,6 +42,7 @@ pub mod modinfo;
 pub mod module_check;
 pub mod mok_password;
 pub mod plan;
+mod rehearse;
 mod report;
 mod restore;
 mod runs;
@@ -53,6 +54,7 @@ mod store;
 mod take_back;
 #[cfg(test)]
 pub(crate) mod testing;
+mod try_out;
 mod undo;
 mod voice;
 
@@ -64,12 +66,14 @@ pub use execute::execute;
 pub use folders::LOCK;
 pub use journal::{JournalError, RunState};
 pub use plan::{Permission, Plan, Warning};
+pub use rehearse::{Progressed, Wanted, rehearse};
 pub use report::{
     Explain, FileChange, Inputs, Owner, Reversal, RunReport, RunSummary, Secret, StepPreview, StepState,
     StepSummary, UndoPreview, UndoStep,
 };
 pub use runs::{events, runs};
 pub use steps::Step;
+pub use try_out::try_out;
 pub use undo::{undo, undo_preview};
 
 use crate::host::Host;

@@ -82,6 +82,10 @@ pub struct Plan {
     pub version: u32,
     /// Which flow made it ("vmware").
     pub flow: String,
+    /// What it is, in a few words, for lists and messages ("VMware modules for 6.1.0-56-amd64"). Older plans
+    /// have none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub title: String,
     /// The choices it was made from, as given.
     pub choices: serde_json::Value,
     /// Just the facts that it read; the digest is over these, so that a change elsewhere on the machine

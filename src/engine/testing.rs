@@ -134,6 +134,7 @@ pub(crate) fn plan(steps: Vec<Step>) -> Plan {
     Plan {
         version: PLAN_VERSION,
         flow: "test".into(),
+        title: String::new(),
         choices: serde_json::json!({}),
         facts: serde_json::json!({}),
         permissions: steps.iter().flat_map(Step::permissions).collect(),

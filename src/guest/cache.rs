@@ -4,7 +4,7 @@
 use super::error::GuestError;
 use sha2::{Digest, Sha256};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -41,7 +41,9 @@ pub fn write(path: &Path, content: &[u8]) -> Result<(), GuestError> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     let written = (|| {
         std::fs::create_dir_all(dir)?;
-        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
+        // Readable by whoever reaches the folder: QEMU may run as another user, with the file handed to it.
+        let mode = std::fs::Permissions::from_mode(0o644);
+        let mut file = tempfile::Builder::new().prefix(".new-").permissions(mode).tempfile_in(dir)?;
         file.write_all(content)?;
         file.persist(path).map_err(|e| e.error)?;
         prune(dir);

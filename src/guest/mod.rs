@@ -30,6 +30,7 @@ mod outcome;
 mod prepare;
 mod program;
 pub mod qmp;
+pub mod rehearsal;
 pub mod remote;
 mod report;
 mod run;

@@ -35,7 +35,7 @@ pub use process::{Ended, Process};
 pub use root::{Entry, FileKind, FileMeta, FileState, HostError, Root};
 pub use sandbox::{BuildUser, Form, INSIDE, Sandbox, SandboxError};
 pub use tsc::tsc_khz;
-pub use work::{TakeError, WORK, WorkFolder};
+pub use work::{TakeError, WORK, WorkFolder, own_cache};
 
 use std::path::Path;
 use std::sync::Arc;

@@ -146,6 +146,20 @@ impl Sandbox {
         Ok(sandbox)
     }
 
+    /// A sandbox with the programs of the running machine, whatever is built or tried; `host` is the running
+    /// machine. Tried out before it is returned.
+    ///
+    /// # Errors
+    /// As [`Sandbox::new`].
+    pub fn of_machine(host: &Host, work: &Path, user: BuildUser) -> Result<Self, SandboxError> {
+        let version = version(host)?;
+        let view = View::of_system(&Root::open(Path::new("/"))?)?;
+        let mut sandbox =
+            Self { view, work: work.to_owned(), user, form: Form::UserNamespace { sealed: false }, version };
+        sandbox.settle(host)?;
+        Ok(sandbox)
+    }
+
     /// Shows the build tree of a kernel where it is not in sight yet (a tree in a home folder), and the
     /// source tree that it refers to; nothing else of those folders.
     ///

@@ -209,7 +209,7 @@ impl Drop for WorkFolder {
 }
 
 /// The caller's own cache folder: `XDG_CACHE_HOME`, or `.cache` in the home folder of the account.
-fn own_cache() -> Option<PathBuf> {
+pub fn own_cache() -> Option<PathBuf> {
     let given = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
     given.or_else(|| {
         let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten()?;

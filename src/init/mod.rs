@@ -6,6 +6,7 @@
 //!   /init                     process 1: the checklist in `first_process`
 //!   hostwright-init agent     a unit of a systemd guest: hands files over at its end
 //!   hostwright-init stage X   in such a guest: notes that it got to X
+//!   /init exercise …          what a rehearsal starts: see `rehearse`
 //! ```
 //!
 //! It never hangs silently: every failure is said on the control port and on the console with its stage and its
@@ -23,6 +24,7 @@ pub mod mounts;
 pub mod newc;
 pub mod port;
 pub mod protocol;
+pub mod rehearse;
 pub mod root;
 pub mod sys;
 pub mod voice;
@@ -62,6 +64,7 @@ pub fn main() {
         }
         ["agent", collect @ ..] => agent::agent(collect),
         ["stage", name] => agent::stage(name),
+        [rehearse::ARGUMENT, how, modules @ ..] => rehearse::exercise(how, modules),
         _ => {
             voice::console("usage: hostwright-init agent [PATTERN…] | hostwright-init stage NAME");
             2
@@ -86,7 +89,10 @@ fn first_process(voice: &mut Voice) -> Result<Ended, Failure> {
     voice.stage("ports");
     let ports = devices::Ports::open(&news, config.stdin)?;
     voice.connect(ports.control)?;
-    modules::insert_given(&config.insert)?;
+    // A rehearsal inserts them itself, watched.
+    if !matches!(config.task, Task::Rehearse { .. }) {
+        modules::insert_given(&config.insert)?;
+    }
 
     if config.root != config::Root::None {
         voice.stage("root");
@@ -102,8 +108,12 @@ fn first_process(voice: &mut Voice) -> Result<Ended, Failure> {
             command::run(voice, wires, argv, env, cwd.as_deref())?
         }
         Task::Init { path, args } => return Err(root::hand_over(voice, &config, path, args)),
-        Task::Rehearse { .. } => {
-            return Err(Failure { stage: "task", reason: "this init cannot rehearse".to_owned() });
+        Task::Rehearse { only_load } => {
+            voice.stage("rehearse");
+            let good = rehearse::watch("/init", &config.insert, *only_load, &mut |line| {
+                voice.say(&Said::News(line.to_owned()));
+            });
+            Ended::Exited(i32::from(!good))
         }
     };
     if !config.collect.is_empty() {

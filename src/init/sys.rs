@@ -352,6 +352,63 @@ pub fn device_news() -> io::Result<File> {
     Ok(file.into())
 }
 
+/// A packet socket (packet(7)) for whole frames of the interface with this index; reading never waits.
+///
+/// # Errors
+/// When the kernel has none, or as socket(2) and bind(2).
+pub fn packet_socket(index: i32) -> io::Result<OwnedFd> {
+    /// `struct sockaddr_ll` of packet(7).
+    #[repr(C)]
+    struct Address {
+        family: u16,
+        protocol: u16,
+        index: i32,
+        hardware: u16,
+        kind: u8,
+        length: u8,
+        address: [u8; 8],
+    }
+    let every = 3_u16.to_be();
+    // SAFETY: three numbers: AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, ETH_P_ALL.
+    let fd = check(unsafe { socket(17, 3 | 0o2_000_000 | 0o4000, c_int::from(every)) })?;
+    // SAFETY: socket(2) made it, and nobody else has it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let address =
+        Address { family: 17, protocol: every, index, hardware: 0, kind: 0, length: 0, address: [0; 8] };
+    let length = u32::try_from(size_of::<Address>()).unwrap_or(20);
+    // SAFETY: the address lives through the call, and the length is its own.
+    check(unsafe { bind(fd.as_raw_fd(), (&raw const address).cast(), length) })?;
+    Ok(fd)
+}
+
+/// ioctl(2) with a number as its argument; what a driver takes for an address it finds nothing at.
+///
+/// # Errors
+/// As ioctl(2).
+pub fn ioctl_value(fd: BorrowedFd<'_>, request: u64, value: usize) -> io::Result<i32> {
+    // SAFETY: three numbers.
+    check(unsafe { ioctl(fd.as_raw_fd(), request, value) })
+}
+
+/// ioctl(2) with bytes that the driver reads and writes: as many as the request takes, which is the caller's to
+/// know.
+///
+/// # Errors
+/// As ioctl(2).
+pub fn ioctl_bytes(fd: BorrowedFd<'_>, request: u64, bytes: &mut [u8]) -> io::Result<i32> {
+    // SAFETY: the bytes are ours and live through the call.
+    check(unsafe { ioctl(fd.as_raw_fd(), request, bytes.as_mut_ptr()) })
+}
+
+/// As [`ioctl_bytes`], for words of 64 bits.
+///
+/// # Errors
+/// As ioctl(2).
+pub fn ioctl_words(fd: BorrowedFd<'_>, request: u64, words: &mut [u64]) -> io::Result<i32> {
+    // SAFETY: the words are ours and live through the call.
+    check(unsafe { ioctl(fd.as_raw_fd(), request, words.as_mut_ptr()) })
+}
+
 /// Brings the loopback interface up.
 ///
 /// # Errors

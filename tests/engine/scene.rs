@@ -22,6 +22,7 @@ pub fn plan(steps: Vec<Step>) -> Plan {
     Plan {
         version: PLAN_VERSION,
         flow: "test".into(),
+        title: String::new(),
         choices: serde_json::json!({}),
         facts: serde_json::json!({}),
         permissions: steps.iter().flat_map(Step::permissions).collect(),

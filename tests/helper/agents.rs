@@ -18,6 +18,7 @@ pub const CASES: &[Case] = &[
     ("a_wrong_password_is_a_no", a_wrong_password_is_a_no),
     ("the_command_line_asks_on_its_own_terminal", the_command_line_asks_on_its_own_terminal),
     ("a_password_for_looking_is_asked_for_once", a_password_for_looking_is_asked_for_once),
+    ("a_run_without_a_session_asks_once_for_looking_and_once_for_the_change", once_for_each),
     ("a_dismissed_question_is_told_apart_from_a_no", a_dismissed_question_is_told_apart_from_a_no),
     ("the_question_names_what_will_happen_and_to_what", the_question_names_what_will_happen_and_to_what),
     ("a_machine_that_changes_while_the_password_is_typed_is_left_alone", changed_while_typing),
@@ -150,6 +151,30 @@ fn a_password_for_looking_is_asked_for_once(_: &World) {
     assert_eq!(answers.len(), 3);
     assert!(answers.iter().all(|a| !a["ok"].is_null()), "{answers:?}");
     assert_eq!(agent.shown().matches("Password:").count(), 1, "{}", agent.shown());
+}
+
+/// All that `vmware apply` calls, over ssh and without logind.
+fn once_for_each(_: &World) {
+    let choices = json!({ "files": { "/etc/by-stranger": "text" } });
+    let script = json!([
+        { "op": "wait" },
+        { "op": "plan", "choices": choices },
+        { "op": "execute", "choices": choices },
+        { "op": "runs" },
+    ]);
+    let mut client = Client::start("stranger", &script);
+    let mut agent = Terminal::agent("stranger", client.pid());
+    client.go();
+    for asked in 1..=2 {
+        wait_for(&format!("question {asked} on the terminal"), || {
+            agent.shown().matches("Password:").count() == asked
+        });
+        agent.type_in(PASSWORD);
+    }
+    let answers = client.all();
+    assert_eq!(end_state(&answers[..answers.len() - 1]), "done", "{answers:?} {}", agent.shown());
+    assert_eq!(read("etc/by-stranger"), "text");
+    assert_eq!(agent.shown().matches("Password:").count(), 2, "{}", agent.shown());
 }
 
 fn a_dismissed_question_is_told_apart_from_a_no(_: &World) {

@@ -103,6 +103,7 @@ impl Flows for TestFlows {
         Ok(Plan {
             version: PLAN_VERSION,
             flow: flow.to_owned(),
+            title: String::new(),
             choices: choices.clone(),
             facts: json!({ "input": input, "has_password": inputs.mok_password.is_some() }),
             steps,

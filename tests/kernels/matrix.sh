@@ -10,8 +10,9 @@
 # PROFILE=release|dev which build of Hostwright (default: release)
 # NO_LOAD=1           do not boot VMs
 #
-# Each cell is done in a view of the root that is thrown away: apply, look at the modules, load them in
-# a VM of that kernel, undo, compare. Prints a table, and fails when a cell failed. Needs root.
+# Each cell is done in a view of the root that is thrown away: apply (which tries the modules in a virtual
+# machine of that kernel first), look at the modules, undo, compare. Prints a table, and fails when a cell
+# failed. Needs root.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd -P)
 project=$(cd "$here/../.." && pwd -P)
@@ -76,16 +77,20 @@ changed() {
 
 # One cell. Says what it found in one word or two; the whole output is in the log.
 cell() {
-  local source=$1 release=$2 root=$3 load=$4 log=$5
-  local view=/run/view/m status=0 file module image warnings word=ok seconds
+  local source=$1 release=$2 root=$3 log=$4
+  local view=/run/view/m status=0 file module warnings word=ok seconds rehearse=--no-rehearse
   local hostwright=("$target/hostwright" --root "$view" --color never)
   mkdir -p /run/view
   mount -t tmpfs tmpfs /run/view
   mkdir /run/view/{u,w,m}
   mount -t overlay -o "lowerdir=$root,upperdir=/run/view/u,workdir=/run/view/w" overlay "$view"
 
+  if [[ -e $root/boot/vmlinuz-$release && -z ${NO_LOAD:-} ]]; then
+    rehearse=--rehearse
+    word=ok,rehearsed
+  fi
   seconds=$SECONDS
-  "${hostwright[@]}" vmware apply --yes --no-load --kernel "$release" --source "$source" >"$log" 2>&1 </dev/null || status=$?
+  "${hostwright[@]}" vmware apply --yes --no-load $rehearse --kernel "$release" --source "$source" >"$log" 2>&1 </dev/null || status=$?
   seconds=$((SECONDS - seconds))
   cat "$view"/var/lib/hostwright/logs/*.log >>"$log" 2>/dev/null || true
   if [[ $status -ne 0 ]]; then
@@ -94,16 +99,9 @@ cell() {
     for module in vmmon vmnet; do
       file=$(find "$view/lib/modules/$release/" -name "$module.ko*" | head -n1)
       [[ -n $file && $(modinfo -F vermagic "$file") == "$release "* ]] || word="NO-$module"
-      cp -f "$file" /run/view/ 2>/dev/null || true
     done
   fi
   warnings=$(grep -cE 'warning:|WARNING:' "$log" || true)
-  image=$root/boot/vmlinuz-$release
-  if [[ $word == ok && -e $image && -z ${NO_LOAD:-} ]]; then
-    # shellcheck disable=SC2086 # an option or nothing
-    "$here/load.sh" $load "$image" /run/view/vmmon.ko* /run/view/vmnet.ko* >>"$log" 2>&1 || word=NOT-LOADED
-    [[ $word != ok ]] || word=ok,loaded
-  fi
   if [[ $status -eq 0 ]]; then
     "${hostwright[@]}" undo --last --yes >>"$log" 2>&1 </dev/null || word=NOT-UNDONE
     # What is in the upper layer must be what is below: the same bytes, mode, owner and time.
@@ -128,12 +126,10 @@ table=$logs/table
   printf '\n'
 } >"$table"
 for i in "${!names[@]}"; do
-  load=--only-load
-  [[ ${names[$i]} != practice ]] || load=
   printf '%s' "${names[$i]}" >>"$table"
   for k in "${!releases[@]}"; do
     log=$logs/${names[$i]}-${releases[$k]}.log
-    result=$(cell "${folders[$i]}" "${releases[$k]}" "${roots[$k]}" "$load" "$log")
+    result=$(cell "${folders[$i]}" "${releases[$k]}" "${roots[$k]}" "$log")
     echo "${names[$i]} on ${releases[$k]}: $result" >&2
     case $result in
       ok*) ;;

@@ -171,24 +171,25 @@ VNetSwitchPort(VNetFile *file,      // IN/OUT
                unsigned int iocmd,  // IN
                void __user *arg)    // IN
 {
-   VNet_Name name;
+   VNet_BridgeParams params = { .flags = 0 };
+   size_t size = iocmd == SIOCNETIF ? VNET_NETIF_NAME_SIZE : sizeof params;
    VNetPort *port;
    int retval;
 
    if (!capable(CAP_NET_ADMIN)) {
       return -EPERM;
    }
-   if (copy_from_user(&name, arg, sizeof name)) {
+   if (copy_from_user(&params, arg, size)) {
       return -EFAULT;
    }
-   name.name[sizeof name.name - 1] = '\0';
+   params.name[VNET_NAME_SIZE - 1] = '\0';
    if (atomic_read(&file->users) != 0) {
       return -EBUSY;
    }
-   if (iocmd == IOCTL_VNET_NETIF) {
-      retval = VNetNetIf_Create(name.name, &port, VNetHub_Number(&file->port->jack));
+   if (iocmd == SIOCNETIF) {
+      retval = VNetNetIf_Create(params.name, &port, VNetHub_Number(&file->port->jack));
    } else {
-      retval = VNetBridge_Create(name.name, 0, &file->port->jack, &port);
+      retval = VNetBridge_Create(params.name, params.flags, &file->port->jack, &port);
    }
    if (retval != 0) {
       return retval;
@@ -212,18 +213,28 @@ VNetFileOpUnlockedIoctl(struct file *filp,    // IN
 
    mutex_lock(&file->lock);
    switch (iocmd) {
-   case IOCTL_VNET_VERSION:
+   case SIOCGETAPIVERSION2:
       retval = put_user((uint32)VNET_API_VERSION, (uint32 __user *)arg);
       break;
 
-   case IOCTL_VNET_NETIF:
-   case IOCTL_VNET_BRIDGE:
+   case SIOCNETIF:
+   case SIOCSPEER3:
       retval = VNetSwitchPort(file, iocmd, arg);
       break;
 
-   case IOCTL_VNET_GETADDR:
-      retval = copy_to_user(arg, file->port->paddr, sizeof (VNet_Addr)) ? -EFAULT : 0;
+   case SIOCGETMACADDR:
+      retval = copy_to_user(arg, file->port->paddr, ETH_ALEN) ? -EFAULT : 0;
       break;
+
+   case SIOCSPORTFLAGS: {
+      uint32 flags;
+
+      retval = get_user(flags, (uint32 __user *)arg);
+      if (retval == 0) {
+         WRITE_ONCE(file->port->flags, flags);
+      }
+      break;
+   }
 
    case IOCTL_VNET_QUEUED:
       retval = put_user((uint32)VNetHub_LongestQueue(&file->port->jack), (uint32 __user *)arg);

@@ -28,8 +28,10 @@ VNetUserIfReceive(VNetJack *this,       // IN
                   struct sk_buff *skb)  // IN
 {
    VNetUserIF *userIf = container_of(this, VNetUserIF, port.jack);
+   unsigned flags = READ_ONCE(userIf->port.flags);
 
-   if (skb_queue_len(&userIf->packetQueue) >= VNET_MAX_QLEN) {
+   if (!(flags & IFF_UP) || !VNetWants(SKB_2_DESTMAC(skb), userIf->port.paddr, flags) ||
+       skb_queue_len(&userIf->packetQueue) >= VNET_MAX_QLEN) {
       dev_kfree_skb_any(skb);
       return;
    }
@@ -93,6 +95,10 @@ VNetUserIfWrite(VNetPort *port,          // IN
 
    if (count < ETH_HLEN || count > VNET_MAX_FRAME) {
       return -EINVAL;
+   }
+   /* A cable that is not plugged in takes everything. */
+   if (!(READ_ONCE(port->flags) & IFF_UP)) {
+      return count;
    }
    skb = alloc_skb(count + NET_IP_ALIGN, GFP_KERNEL);
    if (skb == NULL) {

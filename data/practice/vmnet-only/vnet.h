@@ -11,21 +11,25 @@
 
 #define VNET_NAME_SIZE 16
 
-/* The name of a network interface. */
-typedef struct VNet_Name {
-   char name[VNET_NAME_SIZE];
-} VNet_Name;
+/* How much of a name SIOCNETIF reads; one of this length has no end of its own. */
+#define VNET_NETIF_NAME_SIZE 8
 
-/* An address on a hub. */
-typedef struct VNet_Addr {
-   uint8 paddr[6];
-} VNet_Addr;
+/* To which network interface a port becomes a bridge. */
+#pragma pack(push, 1)
+typedef struct VNet_BridgeParams {
+   char name[32];
+   uint32 flags;             // none so far
+} VNet_BridgeParams;
+#pragma pack(pop)
 
-#define IOCTL_VNET_VERSION   _IOR(0x99, 0x80, uint32)     /* VNET_API_VERSION */
-#define IOCTL_VNET_NETIF     _IOW(0x99, 0x81, VNet_Name)  /* this port becomes an interface */
-#define IOCTL_VNET_BRIDGE    _IOW(0x99, 0x82, VNet_Name)  /* this port becomes a bridge to one */
-#define IOCTL_VNET_GETADDR   _IOR(0x99, 0x83, VNet_Addr)
-#define IOCTL_VNET_QUEUED    _IOR(0x99, 0x84, uint32)     /* the longest queue on this hub */
+/* These have the numbers and arguments of the product's own calls, so that one program can use both. */
+#define SIOCGETAPIVERSION2   _IOWR(0x99, 0xE0, uint32)            /* VNET_API_VERSION */
+#define SIOCSPEER3           _IOW(0x99, 0xE4, VNet_BridgeParams)  /* this port becomes a bridge */
+#define SIOCGETMACADDR       _IOR(0x99, 0xE5, char[6])
+#define SIOCSPORTFLAGS       _IOW(0x99, 0xE6, uint32)             /* IFF_*; a port begins as down */
+#define SIOCNETIF            0x99F5                               /* becomes an interface of this name, 8 bytes */
+
+#define IOCTL_VNET_QUEUED    _IOR(0x99, 0x84, uint32)             /* the longest queue on this hub */
 
 /*
  * The version of this interface, as the product's programs compare it.

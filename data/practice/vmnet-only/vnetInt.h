@@ -50,6 +50,7 @@ struct VNetJack {
 struct VNetPort {
    VNetJack jack;
    uint8 paddr[ETH_ALEN];
+   unsigned flags;           // IFF_*, as the program set them; read without a lock
 
    ssize_t (*fileOpRead)(VNetPort *this, struct file *filp, char __user *buf, size_t count);
    ssize_t (*fileOpWrite)(VNetPort *this, struct file *filp, const char __user *buf, size_t count);

@@ -27,9 +27,10 @@ pub(crate) struct Clean {
 }
 
 /// Folders whose content can be made anew.
-const CACHES: [(&str, &str); 2] = [
+const CACHES: [(&str, &str); 3] = [
     ("/var/cache/hostwright/probes", "answers of kernels"),
     ("/var/cache/hostwright/builds", "built modules"),
+    ("/var/cache/hostwright/lab", "unpacked kernels"),
 ];
 
 /// Where the logs of builds are.

@@ -8,6 +8,7 @@ mod logs;
 pub(crate) mod options;
 mod plan;
 mod rebuild;
+mod rehearse;
 mod restore;
 mod wayland;
 
@@ -27,6 +28,7 @@ enum Command {
     Plan(plan::Plan),
     Apply(apply::Apply),
     Rebuild(rebuild::Rebuild),
+    Rehearse(rehearse::Rehearse),
     Restore(restore::Restore),
     Clean(clean::Clean),
     Logs(logs::Logs),
@@ -40,6 +42,7 @@ pub(crate) fn run(session: &mut Session, args: Vmware) -> Result<Exit, Problem> 
         Command::Plan(args) => plan::run(session, &args),
         Command::Apply(args) => apply::run(session, &args),
         Command::Rebuild(args) => rebuild::run(session, &args),
+        Command::Rehearse(args) => rehearse::run(session, &args),
         Command::Restore(args) => restore::run(session, &args),
         Command::Clean(args) => clean::run(session, &args),
         Command::Logs(args) => logs::run(session, &args),

@@ -10,7 +10,8 @@ use crate::engine::steps::Mode;
 use crate::engine::{Inputs, Secret};
 use crate::flows::vmware::FLOW;
 use crate::flows::vmware::choices::{
-    Choices, InitramfsChoice, KernelChoice, LoadChoice, SignChoice, SourceChoice, UpdateChoice,
+    Choices, InitramfsChoice, KernelChoice, LoadChoice, RehearseChoice, SignChoice, SourceChoice,
+    UpdateChoice,
 };
 use crate::pack;
 use clap::{Args, ValueEnum};
@@ -126,6 +127,14 @@ pub(crate) struct Options {
     /// What happens with initramfs images
     #[arg(long, value_enum, value_name = "WHEN")]
     pub(crate) initramfs: Option<InitramfsArg>,
+    /// Try the modules in a virtual machine first, or refuse
+    ///
+    /// Without this and --no-rehearse: they are tried where QEMU and the kernel's boot image are there.
+    #[arg(long)]
+    pub(crate) rehearse: bool,
+    /// Do not try the modules in a virtual machine first
+    #[arg(long, conflicts_with = "rehearse")]
+    pub(crate) no_rehearse: bool,
     /// What happens when the distribution installs another kernel
     ///
     /// Without it: what is set up now stays.
@@ -220,6 +229,11 @@ impl Options {
         }
         if self.no_boot {
             base.boot = false;
+        }
+        match (self.rehearse, self.no_rehearse) {
+            (_, true) => base.rehearse = RehearseChoice::Never,
+            (true, _) => base.rehearse = RehearseChoice::Always,
+            (false, false) => {}
         }
         match self.initramfs {
             Some(InitramfsArg::Auto) => base.initramfs = InitramfsChoice::Auto,

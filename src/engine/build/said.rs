@@ -13,15 +13,16 @@ pub(in crate::engine) struct Said {
 }
 
 impl Said {
-    /// Reads a line of output; returns the event to tell when it is a message that was not there before.
+    /// Reads a line of output; returns the event to tell when it is a message that was not there before,
+    /// and not just make saying that a command failed which has said why itself.
     pub fn line(&mut self, step: usize, module: usize, line: &str) -> Option<Event> {
         let found = shorten(diagnose::parse_line(line)?);
         if self.found.iter().any(|(m, d)| *m == module && *d == found) {
             return None;
         }
-        let event = event_of(step, &found);
+        let event = (!diagnose::is_echo(&found)).then(|| event_of(step, &found));
         self.found.push((module, found));
-        Some(event)
+        event
     }
 
     /// How many different warnings there were.
@@ -100,6 +101,26 @@ mod tests {
         assert!(said.line(3, 0, line).is_some());
         assert_eq!(said.line(3, 0, "  CC [M]  /build/vmnet-only/hub.o"), None);
         assert_eq!(said.warnings(), 2);
+    }
+
+    #[test]
+    fn make_saying_that_a_command_failed_is_no_message_of_its_own() {
+        let mut said = Said::default();
+        assert!(said.line(0, 0, "a.c:1:1: error: no such thing").is_some());
+        for echo in [
+            "make[2]: *** [/usr/src/linux/scripts/Makefile.build:255: /build/vmmon-only/a.o] Error 1",
+            "make[1]: *** [Makefile:1994: /build/vmmon-only] Error 2",
+            "make: *** [Makefile.kernel:38: vmmon.ko] Error 2",
+            "make[2]: *** Waiting for unfinished jobs....",
+        ] {
+            assert_eq!(said.line(0, 0, echo), None, "{echo}");
+        }
+        assert!(said.line(0, 0, "make: *** No rule to make target 'x'.  Stop.").is_some());
+        // When nothing else said why, it is all there is.
+        let mut said = Said::default();
+        said.line(0, 0, "make: *** [Makefile.kernel:38: vmmon.ko] Error 2");
+        let error = said.first_error(&Host::machine().unwrap(), &Explain::default(), 0).unwrap();
+        assert!(error.contains("Error 2"), "{error}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::engine::event::{Check, CheckOutcome, Event, Level};
 use crate::engine::kbuild::{self, Jobs};
 use crate::engine::modinfo::{MODULE_LIMIT, Modinfo, same_vermagic};
 use crate::engine::plan::Permission;
-use crate::engine::report::{Reversal, StepPreview};
+use crate::engine::report::{Inputs, Reversal, StepPreview};
 use crate::engine::source::{self, Files, SourceError};
 use crate::host::{Command, Host, WORK};
 use schemars::JsonSchema;
@@ -109,7 +109,7 @@ impl BuildModules {
     }
 
     /// Reads each module's sources anew, makes sure that they are those of the plan, and edits them.
-    fn trees(&self, ctx: &Context<'_>) -> Result<Vec<Files>, StepError> {
+    pub(in crate::engine) fn trees(&self, host: &Host, inputs: &Inputs) -> Result<Vec<Files>, StepError> {
         let mut trees = Vec::new();
         for module in &self.modules {
             let place = match &module.source {
@@ -121,9 +121,8 @@ impl BuildModules {
                 let what = format!("the sources of {} in {place} cannot be used: {e}", module.module);
                 StepError::refused(what, look_again)
             };
-            let mut files =
-                source::load(ctx.host().root(), &module.source, &ctx.inputs().sealed, &module.module)
-                    .map_err(unusable)?;
+            let mut files = source::load(host.root(), &module.source, &inputs.sealed, &module.module)
+                .map_err(unusable)?;
             if source::tree_sha256(&files) != module.source_sha256 {
                 let what =
                     format!("the sources of {} in {place} changed since the plan was made", module.module);
@@ -268,7 +267,7 @@ impl Action for BuildModules {
     }
 
     fn apply(&self, ctx: &mut Context<'_>) -> Result<Applied, StepError> {
-        let trees = self.trees(ctx)?;
+        let trees = self.trees(ctx.host(), ctx.inputs())?;
         let names: Vec<&str> = self.modules.iter().map(|m| m.module.as_str()).collect();
         let mut log = BuildLog::begin(ctx.host(), &names)?;
         ctx.set_log(log.path());

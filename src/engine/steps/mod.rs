@@ -15,6 +15,7 @@ mod load_modules;
 mod module_index;
 mod preview;
 mod rebuild_initramfs;
+mod rehearse;
 mod remove_file;
 mod restart_services;
 mod running_kernel;
@@ -34,6 +35,7 @@ pub use enroll_key::EnrollKey;
 pub use install_module::{Compression, InstallModule, SignWith};
 pub use load_modules::LoadModules;
 pub use rebuild_initramfs::{InitramfsTool, RebuildInitramfs};
+pub use rehearse::Rehearse;
 pub use remove_file::RemoveFile;
 pub use restart_services::RestartServices;
 pub use set_kernel_parameters::{ParameterFile, SetKernelParameters};
@@ -127,6 +129,7 @@ impl Step {
     pub(crate) fn action(&self) -> &dyn Action {
         match self {
             Self::BuildModules(s) => s,
+            Self::Rehearse(s) => s,
             Self::CopyFile(s) => s,
             Self::CreateSigningKey(s) => s,
             Self::EnrollKey(s) => s,
@@ -172,6 +175,8 @@ impl Step {
 pub enum Step {
     /// Compile modules for one kernel, in the sandbox.
     BuildModules(BuildModules),
+    /// Try built modules in a virtual machine.
+    Rehearse(Rehearse),
     /// Copy a file that is there.
     CopyFile(CopyFile),
     /// Make a key pair for signing modules.

@@ -65,6 +65,7 @@ pub fn plan(choices: &Choices, facts: &TuningFacts) -> Result<Plan, Refusal> {
     Ok(Plan {
         version: PLAN_VERSION,
         flow: FLOW.to_owned(),
+        title: "Tuning for virtual machines".to_owned(),
         choices: serde_json::to_value(choices).unwrap_or_default(),
         facts: serde_json::to_value(facts).unwrap_or_default(),
         permissions: steps.iter().flat_map(Step::permissions).collect(),

@@ -74,6 +74,19 @@ pub enum InitramfsChoice {
     Never,
 }
 
+/// Whether modules are tried in a virtual machine before they are installed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RehearseChoice {
+    /// Where QEMU and the kernel's boot image are there.
+    #[default]
+    Auto,
+    /// Yes; refused where it cannot be done, and failed when it turns out that it could not.
+    Always,
+    /// No.
+    Never,
+}
+
 /// Whether modules are built by themselves when kernels are installed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -107,6 +120,8 @@ pub struct Choices {
     pub boot: bool,
     /// Initramfs images.
     pub initramfs: InitramfsChoice,
+    /// Try the modules in a virtual machine first.
+    pub rehearse: RehearseChoice,
     /// Kernel updates.
     #[serde(skip_serializing_if = "is_keep")]
     pub updates: UpdateChoice,
@@ -129,6 +144,7 @@ impl Default for Choices {
             load: LoadChoice::default(),
             boot: true,
             initramfs: InitramfsChoice::default(),
+            rehearse: RehearseChoice::default(),
             updates: UpdateChoice::default(),
         }
     }

@@ -56,6 +56,10 @@ pub struct VmwareFacts {
     pub files: BTreeMap<String, Option<String>>,
     /// VMware services that are there.
     pub services: Vec<String>,
+    /// What is missing to try modules in a virtual machine ("QEMU (apt-get install qemu-system-x86)"); none when
+    /// it can be done, or was not asked for.
+    #[serde(default)]
+    pub no_rehearsal: Option<String>,
     /// The processor; only read for optimized builds.
     pub cpu: Option<CpuFacts>,
     /// SHA-256 of the adaptation catalogue.
@@ -99,6 +103,9 @@ pub struct KernelFacts {
     pub install_dir: String,
     /// Copies of the modules that are there: module → path and SHA-256.
     pub present: Vec<PresentModule>,
+    /// Its boot image, when it is there and can be read.
+    #[serde(default)]
+    pub image: Option<String>,
     /// Images to make anew, when they hold the modules.
     pub initramfs: Option<InitramfsFacts>,
     /// What the probes and the configuration said about it, by name.

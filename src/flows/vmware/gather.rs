@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Turns what was detected into just the facts that the plan reads.
 
-use super::choices::{Choices, InitramfsChoice, SourceChoice, UpdateChoice};
+use super::choices::{Choices, InitramfsChoice, RehearseChoice, SourceChoice, UpdateChoice};
 use super::facts::{
     CpuFacts, InitramfsFacts, KernelFacts, KeyFacts, PresentModule, SourceFacts, VmwareFacts,
 };
@@ -10,12 +10,13 @@ use super::select::Selected;
 use super::source::SourceTree;
 use super::updates::{self, Updater};
 use super::{MODULES, RECORD};
+use crate::detect::os::Family;
 use crate::detect::{self, Facts, Finding, KeyOwner, VmwareRole};
 use crate::engine::Inputs;
 use crate::engine::plan::Refusal;
 use crate::engine::source::SourceError;
 use crate::engine::steps::{Compression, InitramfsTool, Mode, SourceRef};
-use crate::host::{Host, HostKind};
+use crate::host::{Host, HostKind, Root};
 use std::collections::BTreeMap;
 
 /// The sources of the modules, in memory.
@@ -115,10 +116,39 @@ pub fn machine_facts(host: &Host, choices: &Choices, facts: &Facts, selected: &S
             .map(|path| (path.to_owned(), host.root().read_text(path).ok()))
             .collect(),
         services: services(facts),
+        no_rehearsal: (choices.rehearse != RehearseChoice::Never)
+            .then(|| no_rehearsal(host, facts))
+            .flatten(),
         cpu: (choices.mode == Mode::Optimized).then(|| cpu(facts)).flatten(),
         catalogue: String::new(),
     }
 }
+
+/// What is missing for a virtual machine. It runs on this machine, also when the modules are for a scratch root.
+fn no_rehearsal(host: &Host, facts: &Facts) -> Option<String> {
+    let has = |root: &Root| QEMU.iter().any(|path| root.exists(path));
+    let there = if host.is_machine() {
+        has(host.root())
+    } else {
+        Root::open(std::path::Path::new("/")).is_ok_and(|root| has(&root))
+    };
+    if there {
+        return None;
+    }
+    let family = facts.os.seen().map_or(Family::Unknown, |os| os.family);
+    let install = match family {
+        Family::Debian | Family::Ubuntu | Family::Proxmox => "apt-get install qemu-system-x86",
+        Family::Fedora | Family::Rhel => "dnf install qemu-system-x86-core",
+        Family::Suse => "zypper install qemu-x86",
+        Family::Arch => "pacman -S qemu-system-x86",
+        Family::Gentoo => "emerge app-emulation/qemu",
+        _ => "install the package with qemu-system-x86_64",
+    };
+    Some(format!("QEMU ({install})"))
+}
+
+/// Where QEMU for this architecture is.
+const QEMU: [&str; 2] = ["/usr/bin/qemu-system-x86_64", "/usr/local/bin/qemu-system-x86_64"];
 
 fn has_tool(facts: &Facts, name: &str) -> bool {
     facts.signing.seen().is_some_and(|s| s.tools.contains_key(name))
@@ -264,6 +294,10 @@ fn kernel_facts(
                 fits: m.vermagic_fits.is_true(),
             })
             .collect(),
+        // Some distributions keep the image from all but root.
+        image: kernel.image.clone().filter(|image| {
+            choices.rehearse != RehearseChoice::Never && host.root().open_file(image).is_ok()
+        }),
         initramfs: (choices.initramfs == InitramfsChoice::Auto)
             .then(|| initramfs(host, facts, kernel))
             .flatten(),

@@ -25,7 +25,7 @@ pub use choices::Choices;
 use crate::detect;
 use crate::engine::event::Sink;
 use crate::engine::plan::{Plan, Refusal};
-use crate::engine::steps::Mode;
+use crate::engine::steps::{BuildModules, Mode, Rehearse};
 use crate::engine::{Event, Inputs, Level};
 use crate::flows::PlanError;
 use crate::host::{Cancel, Host};
@@ -55,16 +55,65 @@ pub(super) fn plan_here(
     sink: &mut dyn Sink,
 ) -> Result<Plan, PlanError> {
     let choices = Choices::from_json(choices).map_err(PlanError::BadChoices)?;
+    let Looked { catalogue, trees, facts } = look(host, &choices, inputs, cancel, sink)?;
+    let plan = plan::plan(&choices, &facts, &|kernel, source, mode, record| {
+        adapt_one(&catalogue, &trees, &facts, kernel, source, mode, record)
+    })?;
+    for warning in &plan.warnings {
+        sink.event(Event::Diagnostic {
+            step: 0,
+            level: Level::Warning,
+            file: None,
+            line: None,
+            message: warning.message.clone(),
+        });
+    }
+    Ok(plan)
+}
+
+/// What would be built and tried in virtual machines, for each chosen kernel. Changes nothing but caches, and
+/// needs no right that the sources and the kernel's headers do not ask for.
+///
+/// # Errors
+/// See [`PlanError`].
+pub fn rehearsals(
+    host: &Host,
+    choices: &Choices,
+    inputs: &Inputs,
+    cancel: &Cancel,
+    sink: &mut dyn Sink,
+) -> Result<Vec<(BuildModules, Rehearse)>, PlanError> {
+    let choices = Choices { rehearse: choices::RehearseChoice::Always, ..choices.clone() };
+    let Looked { catalogue, trees, facts } = look(host, &choices, inputs, cancel, sink)?;
+    Ok(plan::rehearsals(&choices, &facts, &|kernel, source, mode, record| {
+        adapt_one(&catalogue, &trees, &facts, kernel, source, mode, record)
+    })?)
+}
+
+/// What was read of the machine for a plan.
+struct Looked {
+    catalogue: Catalogue,
+    trees: Sources,
+    facts: VmwareFacts,
+}
+
+fn look(
+    host: &Host,
+    choices: &Choices,
+    inputs: &Inputs,
+    cancel: &Cancel,
+    sink: &mut dyn Sink,
+) -> Result<Looked, PlanError> {
     let seen = detect::gather(host, None);
-    let selected = select::select(&choices, &seen, !host.is_machine())?;
+    let selected = select::select(choices, &seen, !host.is_machine())?;
     let catalogue = Catalogue::load(host.root(), &[0, nix::unistd::geteuid().as_raw()])
         .map_err(|e| PlanError::Failed(e.to_string()))?;
-    let mut facts = gather::machine_facts(host, &choices, &seen, &selected);
+    let mut facts = gather::machine_facts(host, choices, &seen, &selected);
     facts.catalogue = catalogue.digest().to_owned();
     let mut trees = Sources::new();
     // What would be refused anyway is refused before anything is compiled.
     if facts.immutable.is_none() {
-        trees = gather::sources(host, &choices, &seen, inputs)?;
+        trees = gather::sources(host, choices, &seen, inputs)?;
         facts.sources = gather::source_facts(&trees);
     }
     if !trees.is_empty() && facts.missing_tools.is_empty() {
@@ -81,19 +130,8 @@ pub(super) fn plan_here(
         }
         sink.event(Event::Progress { step: 0, done, total, unit: "kernels probed".to_owned() });
     }
-    let plan = plan::plan(&choices, &facts, &|kernel, source, mode, record| {
-        adapt_one(&catalogue, &trees, &facts, kernel, source, mode, record)
-    })?;
-    for warning in &plan.warnings {
-        sink.event(Event::Diagnostic {
-            step: 0,
-            level: Level::Warning,
-            file: None,
-            line: None,
-            message: warning.message.clone(),
-        });
-    }
-    Ok(plan)
+    drop(selected);
+    Ok(Looked { catalogue, trees, facts })
 }
 
 fn options(mode: Mode, cpu: Option<&facts::CpuFacts>, kernel: &KernelFacts, record: String) -> Options {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Choices and facts in, a plan or a refusal out. Pure: no clock, no file, no command.
 
-use super::choices::{Choices, LoadChoice, SignChoice, SourceChoice};
+use super::choices::{Choices, LoadChoice, RehearseChoice, SignChoice, SourceChoice};
 use super::facts::{KernelFacts, KeyFacts, SourceFacts, VmwareFacts};
 use super::{FLOW, MODULES, updates};
 use crate::detect::CompilerFit;
@@ -10,7 +10,7 @@ use crate::engine::edit::TextEdit;
 use crate::engine::plan::{Note, PLAN_VERSION, Permission, Plan, Refusal, Warning};
 use crate::engine::steps::{
     BuildModules, Compiler, CreateSigningKey, Depmod, EnrollKey, InstallModule, LoadModules, Mode,
-    ModuleBuild, RebuildInitramfs, RemoveFile, SignWith, StopServices, UnloadModules, WriteFile,
+    ModuleBuild, RebuildInitramfs, Rehearse, RemoveFile, SignWith, StopServices, UnloadModules, WriteFile,
 };
 use crate::engine::{Step, steps::RestartServices};
 use sha2::{Digest, Sha256};
@@ -62,16 +62,8 @@ pub fn plan(choices: &Choices, facts: &VmwareFacts, resolve: &Resolver<'_>) -> R
     let mut needs_reboot = false;
 
     let signing = decide_signing(choices, facts)?;
-    if signing.create {
-        permissions.insert(Permission::KeysEnroll);
-        steps.push(Step::CreateSigningKey(CreateSigningKey {
-            key: OWN_KEY.to_owned(),
-            certificate: OWN_CERTIFICATE.to_owned(),
-            common_name: "Hostwright module signing key".to_owned(),
-        }));
-    }
-
     let mut changed_kernels = Vec::new();
+    let mut installs = Vec::new();
     for kernel in &facts.kernels {
         let mut kernel_notes = Vec::new();
         let (builds, records) = build(choices, facts, kernel, resolve, &mut kernel_notes)?;
@@ -80,9 +72,22 @@ pub fn plan(choices: &Choices, facts: &VmwareFacts, resolve: &Resolver<'_>) -> R
         }
         notes.extend(kernel_notes);
         // Both are built and installed together: they share structures of one product version.
-        steps.extend(install_steps(kernel, &builds, signing.key.as_ref())?);
+        installs.extend(install_steps(kernel, &builds, signing.key.as_ref())?);
+        let rehearsal = rehearse(choices, facts, kernel, &builds, &mut warnings)?;
+        steps.push(Step::BuildModules(builds));
+        steps.extend(rehearsal.map(Step::Rehearse));
         changed_kernels.push(kernel);
     }
+    // Nothing on the machine is changed before everything is built and tried.
+    if signing.create {
+        permissions.insert(Permission::KeysEnroll);
+        steps.push(Step::CreateSigningKey(CreateSigningKey {
+            key: OWN_KEY.to_owned(),
+            certificate: OWN_CERTIFICATE.to_owned(),
+            common_name: "Hostwright module signing key".to_owned(),
+        }));
+    }
+    steps.extend(installs);
     if choices.boot {
         steps.extend(boot_steps(facts));
     }
@@ -124,6 +129,7 @@ pub fn plan(choices: &Choices, facts: &VmwareFacts, resolve: &Resolver<'_>) -> R
     Ok(Plan {
         version: PLAN_VERSION,
         flow: FLOW.to_owned(),
+        title: format!("VMware modules for {}", releases.join(", ")),
         choices: serde_json::to_value(choices).unwrap_or_default(),
         facts: serde_json::to_value(facts).unwrap_or_default(),
         steps,
@@ -375,6 +381,68 @@ fn target(kernel: &KernelFacts, module: &str) -> String {
     format!("{}/{module}.ko{suffix}", kernel.install_dir)
 }
 
+/// The rehearsal of what is built for a kernel; none, with a warning that says why, where it cannot be done.
+fn rehearse(
+    choices: &Choices,
+    facts: &VmwareFacts,
+    kernel: &KernelFacts,
+    build: &BuildModules,
+    warnings: &mut Vec<Warning>,
+) -> Result<Option<Rehearse>, Refusal> {
+    if choices.rehearse == RehearseChoice::Never {
+        return Ok(None);
+    }
+    let required = choices.rehearse == RehearseChoice::Always;
+    let (why, remedy) = match (&facts.no_rehearsal, &kernel.image) {
+        (None, Some(image)) => {
+            return Ok(Some(Rehearse {
+                kernel: kernel.release.clone(),
+                image: image.clone(),
+                modules: build.modules.iter().map(|m| m.module.clone()).collect(),
+                required,
+            }));
+        }
+        (Some(missing), _) => (format!("this is missing for it: {missing}"), "Install it and look again."),
+        (None, None) => (
+            "its boot image is not there, or cannot be read".to_owned(),
+            "Look for its vmlinuz in /boot; on some systems only root can read it.",
+        ),
+    };
+    let release = &kernel.release;
+    if required {
+        let reason = format!("The modules for {release} cannot be tried in a virtual machine: {why}.");
+        let remedy = format!("{remedy} Or leave --rehearse out.");
+        return Err(Refusal::new("rehearsal-impossible", reason, remedy));
+    }
+    let message = format!("The modules for {release} are not tried in a virtual machine first: {why}.");
+    let warning = Warning { message, remedy: Some(remedy.to_owned()) };
+    if !warnings.contains(&warning) {
+        warnings.push(warning);
+    }
+    Ok(None)
+}
+
+/// What is built and tried, and nothing else: for a rehearsal without any change.
+///
+/// # Errors
+/// As [`plan`].
+pub fn rehearsals(
+    choices: &Choices,
+    facts: &VmwareFacts,
+    resolve: &Resolver<'_>,
+) -> Result<Vec<(BuildModules, Rehearse)>, Refusal> {
+    let choices = Choices { rehearse: RehearseChoice::Always, load: LoadChoice::Never, ..choices.clone() };
+    refuse_what_cannot_be(&choices, facts)?;
+    let mut all = Vec::new();
+    for kernel in &facts.kernels {
+        let (build, _) = build(&choices, facts, kernel, resolve, &mut Vec::new())?;
+        if let Some(rehearsal) = rehearse(&choices, facts, kernel, &build, &mut Vec::new())? {
+            all.push((build, rehearsal));
+        }
+    }
+    Ok(all)
+}
+
 fn install_steps(
     kernel: &KernelFacts,
     build: &BuildModules,
@@ -395,7 +463,7 @@ fn install_steps(
             })?,
         }),
     };
-    let mut steps = vec![Step::BuildModules(build.clone())];
+    let mut steps = Vec::new();
     for module in &build.modules {
         let to = target(kernel, &module.module);
         for other in kernel.present.iter().filter(|p| p.module == module.module && p.path != to) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-use super::choices::{Choices, KernelChoice, LoadChoice, SignChoice, SourceChoice};
+use super::choices::{Choices, KernelChoice, LoadChoice, RehearseChoice, SignChoice, SourceChoice};
 use super::facts::*;
-use super::plan::{Adapted, plan};
+use super::plan::{Adapted, plan, rehearsals};
 use crate::detect::CompilerFit;
 use crate::engine::Step;
 use crate::engine::plan::{Permission, Plan, Refusal};
@@ -27,6 +27,7 @@ fn kernel(release: &str, running: bool) -> KernelFacts {
         compression: Compression::None,
         install_dir: format!("/lib/modules/{release}/updates/dkms"),
         present: vec![],
+        image: Some(format!("/boot/vmlinuz-{release}")),
         initramfs: None,
         probes: BTreeMap::new(),
     }
@@ -70,6 +71,7 @@ fn an_unsigned_machine_gets_built_installed_and_loaded() {
         names(&plan),
         [
             "build_modules",
+            "rehearse",
             "install_module",
             "install_module",
             "write_file",
@@ -152,7 +154,7 @@ fn secure_boot_makes_a_key_and_loads_only_after_the_restart() {
     facts.has_mokutil = true;
     let choices = Choices { enroll: true, ..Choices::default() };
     let plan1 = plan(&choices, &facts, &resolved).unwrap();
-    assert_eq!(names(&plan1)[0], "create_signing_key");
+    assert_eq!(names(&plan1)[2], "create_signing_key");
     assert!(names(&plan1).contains(&"enroll_key".to_owned()));
     assert!(!names(&plan1).contains(&"load_modules".to_owned()));
     assert!(plan1.needs_reboot && plan1.permissions.contains(&Permission::KeysEnroll));
@@ -249,4 +251,53 @@ fn loaded_modules_are_renewed_between_stopping_and_restarting_their_services() {
     );
     let Some(Step::UnloadModules(unload)) = plan.steps.iter().rev().nth(2) else { panic!("{names:?}") };
     assert_eq!(unload.modules, ["vmnet", "vmmon"], "vmnet goes first");
+}
+
+#[test]
+fn everything_is_built_and_tried_before_the_first_change() {
+    let mut machine = facts();
+    machine.kernels.push(kernel("6.12.1", false));
+    machine.secure_boot = Some(true);
+    let plan = plan(&Choices::default(), &machine, &resolved).unwrap();
+    let names = names(&plan);
+    assert_eq!(names[..4], ["build_modules", "rehearse", "build_modules", "rehearse"]);
+    assert_eq!(names[4], "create_signing_key");
+    assert!(plan.warnings.iter().all(|w| !w.message.contains("not tried")), "{:?}", plan.warnings);
+}
+
+#[test]
+fn a_rehearsal_that_cannot_be_is_a_warning_unless_it_was_asked_for() {
+    let mut no_qemu = facts();
+    no_qemu.no_rehearsal = Some("QEMU (apt-get install qemu-system-x86)".into());
+    let mut no_image = facts();
+    no_image.kernels[0].image = None;
+    for (machine, says) in
+        [(no_qemu, "apt-get install qemu-system-x86"), (no_image, "boot image is not there")]
+    {
+        let plan = plan(&Choices::default(), &machine, &resolved).unwrap();
+        assert!(!names(&plan).contains(&"rehearse".to_owned()));
+        assert!(plan.warnings.iter().any(|w| w.message.contains(says)), "{:?}", plan.warnings);
+        let always = Choices { rehearse: RehearseChoice::Always, ..Choices::default() };
+        let refusal = super::plan::plan(&always, &machine, &resolved).unwrap_err();
+        assert_eq!(refusal.code, "rehearsal-impossible");
+        assert!(refusal.reason.contains(says), "{refusal}");
+        let never = Choices { rehearse: RehearseChoice::Never, ..Choices::default() };
+        let plan = super::plan::plan(&never, &machine, &resolved).unwrap();
+        assert!(plan.warnings.is_empty() && !names(&plan).contains(&"rehearse".to_owned()));
+    }
+}
+
+#[test]
+fn a_rehearsal_alone_builds_for_each_kernel_whatever_is_installed() {
+    let mut machine = facts();
+    machine.kernels.push(kernel("6.12.1", false));
+    // VMware runs: nothing is loaded, so that it is not in the way.
+    machine.in_the_way = vec!["vmware-vmx (alice)".into()];
+    let all = rehearsals(&Choices::default(), &machine, &resolved).unwrap();
+    let kernels: Vec<_> = all.iter().map(|(build, rehearsal)| (&*build.kernel, &*rehearsal.image)).collect();
+    assert_eq!(
+        kernels,
+        [("6.1.0-56-amd64", "/boot/vmlinuz-6.1.0-56-amd64"), ("6.12.1", "/boot/vmlinuz-6.12.1")]
+    );
+    assert!(all.iter().all(|(_, r)| r.required && r.modules == ["vmmon", "vmnet"]));
 }

@@ -46,6 +46,7 @@ pub(super) fn plan(choices: &Choices, facts: &LauncherFacts) -> Result<Plan, Ref
     Ok(Plan {
         version: PLAN_VERSION,
         flow: FLOW.to_owned(),
+        title: "VMware's programs on Wayland".to_owned(),
         choices: serde_json::to_value(choices).unwrap_or_default(),
         facts: serde_json::to_value(facts).unwrap_or_default(),
         permissions: if steps.is_empty() { BTreeSet::new() } else { [Permission::ApplicationsPatch].into() },

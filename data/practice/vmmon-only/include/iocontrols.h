@@ -32,10 +32,12 @@ typedef struct VMPageHash {
 
 #define VMMON_MAX_HASH_PAGES 65536
 
-#define IOCTL_VMMON_VERSION    _IO('v', 0x00)                 /* returns VMMON_VERSION */
-#define IOCTL_VMMON_TSC_KHZ    _IOR('v', 0x01, uint32)
+/* These have the numbers and arguments of the product's own calls, so that one program can use both. */
+#define IOCTL_VMX86_VERSION           2001                    /* returns VMMON_VERSION */
+#define IOCTL_VMX86_GET_KHZ_ESTIMATE  2019                    /* returns how fast the TSC counts */
+#define IOCTL_VMX86_GET_ALL_MSRS      2028                    /* takes the address of an MSRQuery's address */
+
 #define IOCTL_VMMON_UPTIME     _IOR('v', 0x02, uint64)        /* microseconds since loading */
-#define IOCTL_VMMON_GET_MSRS   _IOWR('v', 0x03, uint64)       /* an MSRQuery of its own size */
 #define IOCTL_VMMON_LOOKUP     _IOWR('v', 0x04, VMPageLookup)
 #define IOCTL_VMMON_HASH       _IOWR('v', 0x05, VMPageHash)
 

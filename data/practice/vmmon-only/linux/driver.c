@@ -68,8 +68,10 @@ LinuxDriver_Close(struct inode *inode,  // IN
 
 /* A query is as long as it says, and so it is read in two parts. */
 static int
-LinuxDriverGetMSRs(void __user *arg)  // IN/OUT
+LinuxDriverGetMSRs(const void __user *where)  // IN: the address of the query's address
 {
+   void __user *arg;
+   uint64 va;
    MSRQuery in;
    MSRQuery *query;
    size_t size;
@@ -78,6 +80,10 @@ LinuxDriverGetMSRs(void __user *arg)  // IN/OUT
    if (!capable(CAP_SYS_RAWIO)) {
       return -EPERM;
    }
+   if (copy_from_user(&va, where, sizeof va)) {
+      return -EFAULT;
+   }
+   arg = (void __user *)(uintptr_t)va;
    if (copy_from_user(&in, arg, MSR_QUERY_SIZE(0))) {
       return -EFAULT;
    }
@@ -156,17 +162,14 @@ LinuxDriver_Ioctl(struct file *filp,    // IN
       return -ERESTARTSYS;
    }
    switch (iocmd) {
-   case IOCTL_VMMON_VERSION:
+   case IOCTL_VMX86_VERSION:
       retval = VMMON_VERSION;
       break;
 
-   case IOCTL_VMMON_TSC_KHZ: {
+   case IOCTL_VMX86_GET_KHZ_ESTIMATE: {
       uint32 khz = READ_ONCE(tsckHz);
 
-      if (khz == 0) {
-         khz = Vmx86_TSCkHzSince(&tscStart);
-      }
-      retval = put_user(khz, (uint32 __user *)arg);
+      retval = khz != 0 ? khz : Vmx86_TSCkHzSince(&tscStart);
       break;
    }
 
@@ -174,7 +177,7 @@ LinuxDriver_Ioctl(struct file *filp,    // IN
       retval = put_user(HostIF_ReadUptime(), (uint64 __user *)arg);
       break;
 
-   case IOCTL_VMMON_GET_MSRS:
+   case IOCTL_VMX86_GET_ALL_MSRS:
       retval = LinuxDriverGetMSRs(arg);
       break;
 
