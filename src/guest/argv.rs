@@ -57,12 +57,13 @@ impl Wires {
     /// The wires of a command that is pasted into a shell: the console on standard error, the command's output
     /// where it belongs.
     pub fn to_paste() -> Self {
+        // Not `null`, which is nothing that a port could be connected to: the guest would wait for it.
         let ports = vec![
-            (protocol::CONTROL, Wire::Null),
+            (protocol::CONTROL, Wire::File("/dev/null")),
             (protocol::STDIN, Wire::Null),
             (protocol::STDOUT, Wire::File("/dev/stdout")),
             (protocol::STDERR, Wire::File("/dev/stderr")),
-            (protocol::FILES, Wire::Null),
+            (protocol::FILES, Wire::File("/dev/null")),
         ];
         let console = Wire::File("/dev/stderr");
         Self { console, firmware: None, qmp: None, qmp_listener: None, ports }
