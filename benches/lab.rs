@@ -103,9 +103,14 @@ impl Bench {
         qemu.args(["-machine", machine, "-m", "1024", "-no-reboot", "-display", "none", "-serial", "stdio"]);
         qemu.args(if self.kvm { ["-accel", "kvm", "-cpu", "host"] } else { TCG });
         qemu.arg("-kernel").arg(&self.image).arg("-initrd").arg(initrd);
-        qemu.args(["-append", "console=ttyS0 quiet panic=-1"]).args(more).stdin(Stdio::null());
+        // A microvm without ACPI has no other way to restart.
+        let words = if machine.starts_with("microvm") { "reboot=t" } else { "" };
+        qemu.args(["-append", &format!("console=ttyS0 quiet panic=-1 {words}")])
+            .args(more)
+            .stdin(Stdio::null());
         let start = Instant::now();
-        let output = Command::new("timeout").arg("600").arg(qemu.get_program()).args(qemu.get_args()).output();
+        let output =
+            Command::new("timeout").arg("300").arg(qemu.get_program()).args(qemu.get_args()).output();
         let took = ms(start.elapsed());
         let output = output.unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -141,11 +146,17 @@ fn virtme(image: &Path, kvm: bool) -> Option<f64> {
     let line = format!("{program} {speed} --run {} --cpus 1 --memory 1G -- true", image.display());
     // It wants a terminal.
     command.args(["-qec", &line, "/dev/null"]).stdin(Stdio::null());
-    let start = Instant::now();
-    let output = command.output().unwrap();
-    let took = ms(start.elapsed());
-    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stdout));
-    Some(took)
+    // Its emulated guests use one thread for each processor, and some of them fall over; those do not count.
+    for _ in 0..3 {
+        let start = Instant::now();
+        let output = command.output().unwrap();
+        let took = ms(start.elapsed());
+        if output.status.success() {
+            return Some(took);
+        }
+        println!("{line}: {} after {took:.0} ms {}", output.status, String::from_utf8_lossy(&output.stdout));
+    }
+    panic!("virtme-ng fails again and again")
 }
 
 /// What it costs to make an initramfs with an empty cache, and with a full one.

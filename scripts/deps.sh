@@ -31,13 +31,13 @@ packages=(
   dbus polkitd pkexec                    # the helper's bus and who may use it
   mmdebstrap debian-archive-keyring      # roots of other releases
   util-linux findutils                   # namespaces of the tests
-  qemu-system-x86 qemu-utils ovmf        # guests of the lab: kernels, disks, UEFI firmware
-  git                                    # what belongs to a project that is put into an image
   libgtk-4-dev libadwaita-1-dev gettext  # the assistant
   adwaita-icon-theme fonts-cantarell     # its looks
   xvfb xdotool imagemagick               # its tests: a screen, keys, pictures
   at-spi2-core gir1.2-atspi-2.0 python3-gi # and what assistive tools see of it
   appstream desktop-file-utils           # its metadata
+  qemu-system-x86 qemu-utils ovmf        # guests of the lab: kernels, disks, UEFI firmware
+  git                                    # what belongs to a project that is put into an image
 )
 if [[ ${1:-} == kernels ]]; then
   packages+=(cpio)

@@ -304,6 +304,26 @@ pub fn ext4(tree: &Path, image: &Path) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// A disk with a partition of so many MiB for each tree.
+pub fn partitioned(image: &Path, parts: &[(&PathBuf, u64)]) {
+    let whole: u64 = parts.iter().map(|(_, size)| size).sum::<u64>() + 2;
+    std::fs::File::create(image).unwrap().set_len(whole << 20).unwrap();
+    let (mut table, mut start) = (String::from("label: gpt\n"), 1);
+    for (tree, size) in parts {
+        table.push_str(&format!("start={}, size={}\n", start << 11, size << 11));
+        let offset = format!("offset={}", start << 20);
+        let mut mke2fs = Command::new("/sbin/mke2fs");
+        mke2fs.args(["-q", "-F", "-t", "ext4", "-E", &offset, "-d"]).arg(tree).arg(image);
+        assert!(mke2fs.arg(format!("{size}M")).status().unwrap().success());
+        start += size;
+    }
+    let mut sfdisk = Command::new("/sbin/sfdisk");
+    sfdisk.arg("--quiet").arg(image).stdin(Stdio::piped());
+    let mut child = sfdisk.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(table.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
 /// Names in a cpio archive, as `cpio` reads them.
 pub fn names(archive: &[u8]) -> Vec<String> {
     let mut names = Vec::new();

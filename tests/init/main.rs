@@ -120,6 +120,21 @@ fn a_disk_image_is_a_root_and_files_come_back_from_it() {
 }
 
 #[test]
+fn the_partition_that_holds_a_root_is_found_on_a_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let (tree, empty) = (dir.path().join("tree"), dir.path().join("empty"));
+    machine::tree(&tree, &["sh"]);
+    std::fs::create_dir(&empty).unwrap();
+    let image = dir.path().join("disk.img");
+    // The larger one is no root.
+    machine::partitioned(&image, &[(&empty, 60), (&tree, 40)]);
+    let mut machine = Machine::new(command(&["/bin/sh", "-c", "exit 5"]));
+    machine.disk(&image);
+    let seen = machine.run();
+    assert_eq!(seen.ended(), Said::Exit(5), "{seen}");
+}
+
+#[test]
 fn the_init_of_a_tree_takes_over_and_its_agent_hands_files_over() {
     let dir = tempfile::tempdir().unwrap();
     machine::tree(dir.path(), &["sh", "sleep"]);
