@@ -25,10 +25,10 @@ endif
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 TARGET := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
-SCRIPTS := scripts/*.sh tests/bus/*.sh tests/kernels/*.sh tests/lab/*.sh .ci/run
+SCRIPTS := scripts/*.sh tests/bus/*.sh tests/ui/*.sh tests/kernels/*.sh tests/lab/*.sh .ci/run
 
 .DEFAULT_GOAL := build
-.PHONY: build deps run test lint bench doc install uninstall test-kernels test-lab help
+.PHONY: build deps run test screenshots lint bench doc install uninstall test-kernels test-lab help
 
 build: ## build the programs
 	$(CARGO) build --profile $(PROFILE) --no-default-features --bins
@@ -43,15 +43,23 @@ run: deps ## do the whole job on the practice host: apply, verify, undo, compare
 	$(CARGO) build --no-default-features --bins
 	$(AS_ROOT) env PROFILE=dev scripts/practice-host.sh
 
-# What a headless machine gets is tested; that the rest builds too is looked at, as long as the feature
-# `gui` adds no test of its own. Last the whole job, end to end.
+# First what a headless machine gets, then the assistant's own tests; last the whole job, end to end, on the
+# command line and in the assistant.
 test: deps ## all tests; those of the helper and its bus run as root in a view of this machine
 	$(CARGO) test --no-default-features
-	$(CARGO) check --all-targets
+	$(CARGO) test --lib ui::
 ifneq ($(AS_ROOT),)
 	$(CARGO) test --no-default-features --test helper --config "target.'cfg(unix)'.runner = 'sudo'"
 endif
+	$(CARGO) build --bin hostwright-assistant
 	$(AS_ROOT) env PROFILE=dev scripts/practice-host.sh
+	$(AS_ROOT) env PROFILE=dev tests/ui/run.sh
+
+screenshots: ## pictures of every page of the assistant, in target/screenshots
+	$(CARGO) build --no-default-features --bins
+	$(CARGO) build --bin hostwright-assistant
+	mkdir -p target/screenshots
+	$(AS_ROOT) env PROFILE=dev SHOTS=$(CURDIR)/target/screenshots tests/ui/screenshots.sh
 
 test-kernels: ## build the modules for other releases' kernels, and load them in VMs
 	@scripts/deps.sh kernels
@@ -71,6 +79,8 @@ lint: ## formatting, clippy with the house rules, scripts, licences of dependenc
 	$(CARGO) clippy --all-targets -- -D warnings
 	if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); fi
 	scripts/licences.sh
+	if command -v xgettext >/dev/null; then scripts/pot.sh --check; fi
+	if command -v desktop-file-validate >/dev/null; then tests/ui/metadata.sh; fi
 
 bench: ## the benchmarks
 	$(CARGO) bench --no-default-features

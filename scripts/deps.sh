@@ -31,6 +31,7 @@ packages=(
   dbus polkitd pkexec                    # the helper's bus and who may use it
   mmdebstrap debian-archive-keyring      # roots of other releases
   util-linux findutils                   # namespaces of the tests
+  qemu-system-x86 qemu-utils ovmf        # guests of the lab: kernels, disks, UEFI firmware
   libgtk-4-dev libadwaita-1-dev gettext  # the assistant
   adwaita-icon-theme fonts-cantarell     # its looks
   xvfb xdotool imagemagick               # its tests: a screen, keys, pictures
@@ -38,10 +39,9 @@ packages=(
   appstream desktop-file-utils           # its metadata
 )
 if [[ ${1:-} == kernels ]]; then
-  packages+=(qemu-system-x86 cpio)
+  packages+=(cpio)
 fi
 if [[ ${1:-} == lab ]]; then
-  packages+=(qemu-system-x86 qemu-utils ovmf)              # guests, their disks, their firmware
   packages+=(git squashfs-tools uidmap)                    # a project and its layers
   packages+=(grub-common grub-pc-bin grub-efi-amd64-bin)   # what boots an image
   packages+=(xorriso mtools dosfstools e2fsprogs fdisk)    # ISO and disk images
@@ -56,13 +56,23 @@ have_headers() {
   return 1
 }
 
+# Whether a kernel is here that a guest can be booted with.
+have_image() {
+  local image release
+  for image in /boot/vmlinuz-*; do
+    release=${image#/boot/vmlinuz-}
+    if [[ -e $image && -e /lib/modules/$release/modules.dep ]]; then return 0; fi
+  done
+  return 1
+}
+
 if command -v apt-get >/dev/null; then
   installed=$(dpkg-query -W -f='${db:Status-Status} ${Package}\n' 2>/dev/null)
   missing=()
   for package in "${packages[@]}"; do
     if ! grep -qx "installed $package" <<<"$installed"; then missing+=("$package"); fi
   done
-  if ! have_headers; then
+  if ! have_headers || ! have_image; then
     arch=$(dpkg --print-architecture)
     # shellcheck disable=SC1091 # not a file of ours
     case $(. /etc/os-release && echo "$ID") in
@@ -82,7 +92,7 @@ if command -v apt-get >/dev/null; then
   fi
 else
   missing=()
-  for tool in cc make ld pkg-config msgfmt depmod mokutil openssl xz zstd bwrap dbus-daemon pkcheck mmdebstrap unshare setpriv; do
+  for tool in cc make ld pkg-config msgfmt depmod mokutil openssl xz zstd bwrap dbus-daemon pkcheck mmdebstrap unshare setpriv qemu-system-x86_64 qemu-img; do
     if ! command -v "$tool" >/dev/null; then missing+=("$tool"); fi
   done
   [[ ${#missing[@]} -eq 0 ]] || fail "only apt is used here. Please install what holds these programs: ${missing[*]}"

@@ -13,11 +13,14 @@ fn published() -> Vec<(&'static str, Schema)> {
         ("facts", schema_for!(Facts)),
         ("choices-vmware", schema_for!(Choices)),
         ("choices-wayland", schema_for!(hostwright::flows::wayland::Choices)),
+        ("choices-tuning", schema_for!(hostwright::flows::tuning::Choices)),
+        ("tunables", schema_for!(Vec<hostwright::flows::tuning::Evaluated>)),
         ("plan", schema_for!(Plan)),
         ("event", schema_for!(Event)),
         ("run", schema_for!(RunSummary)),
         ("report", schema_for!(RunReport)),
         ("undo-preview", schema_for!(UndoPreview)),
+        ("guest-report", schema_for!(hostwright::guest::Report)),
     ]
 }
 

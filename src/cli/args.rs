@@ -3,8 +3,8 @@
 
 use super::screen::Colour;
 use super::{
-    apply, completions, detect, doctor, export, lab, log, man, plan, profile, runs, status, undo, vgpu,
-    vmware,
+    apply, completions, detect, doctor, export, lab, log, man, plan, profile, runs, status, tuning, undo,
+    vgpu, vmware,
 };
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -86,6 +86,7 @@ pub(crate) enum Command {
     Detect(detect::Detect),
     Status(status::Status),
     Vmware(vmware::Vmware),
+    Tuning(tuning::Tuning),
     Lab(lab::Lab),
     Vgpu(vgpu::Vgpu),
     Plan(plan::Plan),

@@ -30,6 +30,7 @@ mod runs;
 mod screen;
 mod session;
 mod status;
+mod tuning;
 mod undo;
 mod vgpu;
 mod vmware;
@@ -80,6 +81,7 @@ fn run(session: &mut Session, command: Command) -> Result<Exit, Problem> {
         Command::Detect(args) => detect::run(session, &args),
         Command::Status(args) => status::run(session, &args),
         Command::Vmware(args) => vmware::run(session, args),
+        Command::Tuning(args) => tuning::run(session, &args),
         Command::Lab(args) => lab::run(session, args),
         Command::Vgpu(args) => vgpu::run(session, args),
         Command::Plan(args) => plan::run(session, &args),

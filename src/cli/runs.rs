@@ -86,6 +86,7 @@ mod tests {
             message: None,
             log: None,
             can_undo: true,
+            awaits: vec![],
             problem: None,
         };
         let runs = [

@@ -27,6 +27,9 @@ pub struct RunningKernel {
     pub version: String,
     /// The kernel command line.
     pub command_line: String,
+    /// When it was started, in seconds since the epoch (`btime` of `/proc/stat`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<i64>,
     /// Whether modules can be loaded at all (`/proc/modules` is there).
     pub has_modules: bool,
     /// Whether it enforces module signatures now (`/sys/module/module/parameters/sig_enforce`).

@@ -139,12 +139,22 @@ fn begin(
         steps: plan.steps.iter().map(super::Step::title).collect(),
         owner: owner.clone(),
         at: host.clock().now(),
+        awaits: awaits(plan),
         program: env!("CARGO_PKG_VERSION").to_owned(),
     };
     failpoint::hit("before-begin");
     let journal = Journal::create(host.root(), &folder.journal(), begin)?;
     failpoint::hit("begun");
     Ok(journal)
+}
+
+/// The words that the kernel must be started with for a plan to have its effect.
+fn awaits(plan: &Plan) -> Vec<String> {
+    let sets = plan.steps.iter().filter_map(|step| match step {
+        super::Step::SetKernelParameters(set) => Some(&set.parameters),
+        _ => None,
+    });
+    sets.flatten().map(ToString::to_string).collect()
 }
 
 /// Keeps the machine awake, or says why that could not be done.

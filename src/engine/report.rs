@@ -178,6 +178,9 @@ pub struct RunSummary {
     pub log: Option<String>,
     /// Whether something of it can be taken back.
     pub can_undo: bool,
+    /// Words that the kernel must have been started with for the run to have its effect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awaits: Vec<String>,
     /// Why its records cannot be read, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,

@@ -53,6 +53,7 @@ fn unreadable(run: u32, error: &JournalError) -> RunSummary {
         message: None,
         log: None,
         can_undo: false,
+        awaits: Vec::new(),
         problem: Some(error.to_string()),
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod boot;
 pub mod lab;
+pub mod tuning;
 pub mod vgpu;
 pub mod vmware;
 pub mod wayland;
@@ -23,7 +24,7 @@ pub enum PlanError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// There is no such flow.
-    #[error("there is no flow called `{0}`; there are: vmware, wayland")]
+    #[error("there is no flow called `{0}`; there are: tuning, vmware, wayland")]
     UnknownFlow(String),
     /// The choices are no valid document for this flow.
     #[error("the choices are not valid: {0}")]
@@ -51,6 +52,7 @@ pub fn plan(
     match flow {
         vmware::FLOW => vmware::plan_here(host, choices, inputs, cancel, sink),
         wayland::FLOW => wayland::plan_here(host, choices, sink),
+        tuning::FLOW => tuning::plan_here(host, choices, sink),
         other => Err(PlanError::UnknownFlow(other.to_owned())),
     }
 }
@@ -65,6 +67,7 @@ pub fn check(host: &Host, plan: &Plan) -> Vec<Check> {
     match plan.flow.as_str() {
         vmware::FLOW => vmware::check::check(host, plan),
         wayland::FLOW => wayland::check(host, plan),
+        tuning::FLOW => tuning::check(host, plan),
         _ => Vec::new(),
     }
 }

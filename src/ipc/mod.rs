@@ -17,6 +17,7 @@ pub mod blocking;
 mod client;
 mod error;
 mod follow;
+mod power;
 mod proxy;
 mod sealed;
 
@@ -24,6 +25,7 @@ pub use agent::{Agent, AgentError};
 pub use client::{Client, Run};
 pub use error::Error;
 pub use follow::{Follow, RunEvent};
+pub use power::restart;
 pub use proxy::RunProxy;
 pub use sealed::{Sealed, SealedError, read_sealed};
 

@@ -96,7 +96,10 @@ pub(crate) fn assess(
     // What failed then and was made good since is no news.
     notes.extend(updates.iter().filter(|u| u.good || !has_modules(facts, &u.release)).map(update));
     match runs {
-        Ok(runs) => notes.extend(run_notes(runs, command)),
+        Ok(runs) => {
+            notes.extend(run_notes(runs, command));
+            notes.extend(after_restart(facts, runs, command));
+        }
         Err(why) => notes.push(Row::new(Mark::Unknown, "Runs", format!("could not look: {why}"))),
     }
     let attention = notes.iter().any(|n| is_attention(n.mark))
@@ -300,6 +303,46 @@ fn keys(facts: &Facts) -> Vec<Row> {
                 .remedy("Reboot, and in the blue screen (MOK Manager) choose Enroll MOK, Continue, Yes, and type the one-time password.")
         })
         .collect()
+}
+
+/// What of the runs waits for a restart, and whether it arrived after one.
+fn after_restart(facts: &Facts, runs: &[RunSummary], command: &dyn Fn(&str) -> String) -> Vec<Row> {
+    let mut notes = Vec::new();
+    for run in runs.iter().filter(|r| r.state == RunState::Done && !r.awaits.is_empty()) {
+        let words = run.awaits.join(" ");
+        let Some(kernel) = facts.running_kernel.seen() else {
+            let text = format!("`{words}` (run {}): told by the kernel that runs", run.run);
+            notes.push(Row::new(Mark::Neutral, "Kernel parameters", text));
+            continue;
+        };
+        let runs_with = |word: &String| kernel.command_line.split_whitespace().any(|w| w == word);
+        let missing: Vec<&str> = run.awaits.iter().filter(|w| !runs_with(w)).map(String::as_str).collect();
+        let restarted = match (kernel.started, run.ended) {
+            (Some(started), Some(ended)) => Some(started > ended.as_second()),
+            _ => None,
+        };
+        notes.push(if missing.is_empty() {
+            Row::new(
+                Mark::Good,
+                "Kernel parameters",
+                format!("the running kernel has `{words}` (run {})", run.run),
+            )
+        } else if restarted == Some(true) {
+            let text = format!(
+                "the machine was restarted since run {}, and the running kernel does not have `{}`",
+                run.run,
+                missing.join(" ")
+            );
+            Row::new(Mark::Bad, "Kernel parameters", text).remedy(format!(
+                "Another boot entry may have been started; else take the run back: {}",
+                command(&format!("undo {}", run.run))
+            ))
+        } else {
+            let text = format!("`{}` (run {}) counts from the next start on", missing.join(" "), run.run);
+            Row::new(Mark::Warning, "Reboot pending", text).remedy("Restart the machine.")
+        });
+    }
+    notes
 }
 
 fn run_notes(runs: &[RunSummary], command: &dyn Fn(&str) -> String) -> Vec<Row> {

@@ -95,6 +95,7 @@ fn run(state: RunState) -> RunSummary {
         message: None,
         log: None,
         can_undo: true,
+        awaits: vec![],
         problem: None,
     }
 }
@@ -223,4 +224,33 @@ fn a_kernel_update_that_failed_is_told_until_its_modules_are_there() {
     assert!(!told(&release).notes.iter().any(|n| n.label == "Kernel update"));
     let failed = told("9.9.9");
     assert!(failed.attention && failed.notes.iter().any(|n| n.label == "Kernel update"), "{failed:?}");
+}
+
+#[test]
+fn kernel_parameters_wait_for_a_restart_and_are_looked_at_after_it() {
+    let mut facts = nothing();
+    let mut done = RunSummary { awaits: vec!["iommu=pt".into()], ..run(RunState::Done) };
+    done.flow = "tuning".into();
+    done.ended = Some(jiff::Timestamp::from_second(1000).unwrap());
+    let mut told = |line: &str, started: i64, runs: &[RunSummary]| {
+        facts.running_kernel = Finding::Seen(crate::detect::RunningKernel {
+            release: "6.1.0-25-amd64".into(),
+            version: String::new(),
+            command_line: line.into(),
+            started: Some(started),
+            has_modules: true,
+            enforces_signatures: Finding::Seen(false),
+            lockdown: Finding::Seen("none".into()),
+        });
+        let notes = assess(&facts, Ok(runs), &[], &|words| format!("hostwright {words}")).notes;
+        notes.into_iter().find(|n| n.text.contains("iommu")).map(|n| (n.mark, n.label, n.text))
+    };
+    let runs = [done.clone()];
+    assert_eq!(told("quiet", 500, &runs).unwrap().1, "Reboot pending");
+    let (mark, _, text) = told("quiet iommu=ptx", 2000, &runs).unwrap();
+    assert!(mark == Mark::Bad && text.contains("was restarted since run 4"), "{text}");
+    assert_eq!(told("quiet iommu=pt", 2000, &runs).unwrap().0, Mark::Good);
+    // What was taken back waits for nothing.
+    done.state = RunState::Undone;
+    assert_eq!(told("quiet", 2000, &[done]), None);
 }

@@ -57,7 +57,7 @@ pub(super) fn help(window: &Window) -> adw::MessageDialog {
         .close_response("close")
         .default_response("close")
         .build();
-    dialog.add_response("close", &gettext("_Close"));
+    dialog.add_response("close", &gettext("Close"));
     dialog
 }
 
@@ -95,7 +95,7 @@ async fn answer(dialog: &adw::MessageDialog) -> String {
     from.recv().await.unwrap_or_default()
 }
 
-/// A question; its texts are translated already, its answers have mnemonics.
+/// A question; its texts are translated already, its answers have no mnemonics: GTK 4.8 would read their underscores out.
 #[derive(Debug)]
 pub(super) struct Question<'a> {
     /// The question.
@@ -125,8 +125,8 @@ pub(super) async fn ask_name(window: &impl IsA<gtk::Window>, heading: &str, name
         .close_response("no")
         .default_response("yes")
         .build();
-    dialog.add_response("no", &gettext("_Cancel"));
-    dialog.add_response("yes", &gettext("_Save"));
+    dialog.add_response("no", &gettext("Cancel"));
+    dialog.add_response("yes", &gettext("Save"));
     dialog.set_response_appearance("yes", adw::ResponseAppearance::Suggested);
     let check = |dialog: &adw::MessageDialog, entry: &adw::EntryRow| {
         let good = crate::profile::check_name(&entry.text()).is_ok();

@@ -4,6 +4,7 @@
 
 use crate::detect::{self, Facts, Topic};
 use crate::engine::{self, Plan, RunSummary, StepPreview, UndoPreview};
+use crate::flows::vmware::updates::{Outcome, outcomes};
 use crate::host::Host;
 use crate::ipc::{Client, Run, Sealed};
 use crate::tell::Problem;
@@ -45,6 +46,11 @@ impl Machine {
     /// The runs, newest first. `ask`: whether that is worth a question for a password.
     pub(super) async fn runs(&self, ask: bool) -> Result<Vec<RunSummary>, Problem> {
         Ok(self.client().await?.interactive(ask).runs().await?)
+    }
+
+    /// How the builds for new kernels ended that nobody watched.
+    pub(super) async fn updates(&self) -> Result<Vec<Outcome>, Problem> {
+        elsewhere(|| Ok(outcomes(Host::machine()?.root()))).await
     }
 
     /// The plan for these choices, and what each step would do.
@@ -90,26 +96,6 @@ impl Machine {
 
     /// Asks logind to restart the machine, as a person's own wish.
     pub(super) async fn restart(&self) -> Result<(), Problem> {
-        self.client().await?;
-        let ask = async {
-            let bus = zbus::Connection::system().await?;
-            let manager = zbus::Proxy::new(
-                &bus,
-                "org.freedesktop.login1",
-                "/org/freedesktop/login1",
-                "org.freedesktop.login1.Manager",
-            )
-            .await?;
-            manager.call::<_, _, ()>("Reboot", &(true,)).await
-        };
-        ask.await.map_err(|e: zbus::Error| {
-            Problem::new(
-                crate::tell::Exit::Failed,
-                "restart",
-                "The machine could not be restarted",
-                crate::tell::sentence(&e.to_string()),
-            )
-            .remedy("Restart it from the system menu.")
-        })
+        Ok(crate::ipc::restart().await?)
     }
 }

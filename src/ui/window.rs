@@ -15,7 +15,7 @@ use crate::profile;
 use crate::tell::Problem;
 use adw::prelude::*;
 use adw::subclass::prelude::*;
-use gtk::{CompositeTemplate, gio, glib};
+use gtk::{CompositeTemplate, gdk, gio, glib};
 use std::path::PathBuf;
 
 mod imp {
@@ -51,6 +51,15 @@ mod imp {
             HistoryPage::ensure_type();
             ProfilesPage::ensure_type();
             class.bind_template();
+            // What has the focus takes these keys first, to copy.
+            class.add_binding(gdk::Key::c, gdk::ModifierType::CONTROL_MASK, |window| {
+                let running = window.view() == "assistant" && window.imp().assistant.can_cancel();
+                if !running {
+                    return glib::Propagation::Proceed;
+                }
+                window.imp().assistant.ask_to_cancel();
+                glib::Propagation::Stop
+            });
             class.install_action(Action::Home.full(), None, |w, _, _| w.show_home());
             class.install_action(Action::Vmware.full(), None, |w, _, _| w.open_vmware(None));
             class.install_action(Action::History.full(), None, |w, _, _| w.show_history());
@@ -252,7 +261,7 @@ impl Window {
             .body(body.trim())
             .close_response("close")
             .build();
-        dialog.add_response("close", &gettext("_Close"));
+        dialog.add_response("close", &gettext("Close"));
         dialog.present();
     }
 
@@ -265,8 +274,8 @@ impl Window {
                 let question = Question {
                     heading: &gettext("Restart this machine?"),
                     body: &gettext("Save your work in all programs first."),
-                    no: &gettext("_Not Now"),
-                    yes: &gettext("_Restart"),
+                    no: &gettext("Not Now"),
+                    yes: &gettext("Restart"),
                     destructive: true,
                 };
                 if dialogs::ask(&window, &question).await

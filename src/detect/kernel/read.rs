@@ -30,6 +30,11 @@ const OUTSIDE_DIRS: &[&str] = &[
 /// The modules looked for.
 const VMWARE_MODULES: &[&str] = &["vmmon", "vmnet"];
 
+/// When the kernel was started: `btime` of `/proc/stat` (proc_stat(5)).
+fn started(stat: &str) -> Option<i64> {
+    stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
+}
+
 /// Reads the running kernel.
 pub(in crate::detect) fn running(look: &Look<'_>) -> Finding<RunningKernel> {
     if !look.running {
@@ -57,6 +62,7 @@ pub(in crate::detect) fn running(look: &Look<'_>) -> Finding<RunningKernel> {
     };
     Finding::Seen(RunningKernel {
         release,
+        started: look.text("/proc/stat").ok().and_then(|text| started(&text)),
         version: look.line("/proc/version").unwrap_or_default(),
         command_line: look.line("/proc/cmdline").unwrap_or_default(),
         has_modules: look.exists("/proc/modules"),

@@ -170,6 +170,7 @@ impl History {
             message: self.end.as_ref().map(|(.., message)| message.clone()),
             log: self.log.clone(),
             can_undo: !under_way && (state == RunState::Interrupted || !self.pending().is_empty()),
+            awaits: self.begin.awaits.clone(),
             problem: None,
         }
     }

@@ -86,6 +86,9 @@ pub(crate) struct Begin {
     pub owner: Owner,
     /// When it began.
     pub at: Timestamp,
+    /// Words that the kernel must have been started with for the run to have its effect: looked at after a restart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awaits: Vec<String>,
     /// Version of the program.
     pub program: String,
 }

@@ -113,9 +113,9 @@ pub fn build(
     sink: &mut dyn Sink,
 ) -> Result<Built, LabError> {
     image.check()?;
-    folders::make(&folders.cache)?;
+    folders.prepare()?;
     let output = match &options.output {
-        Some(path) => std::path::absolute(path).map_err(LabError::io(path, "is no place for an image"))?,
+        Some(path) => place_of(path)?,
         None => folders.images().join(image.file_name()),
     };
     check_output(&output, image)?;
@@ -214,6 +214,15 @@ fn write_stamp(path: &Path, output: &Path, made_of: &str) -> Result<(), LabError
         folders::make(folder)?;
     }
     std::fs::write(path, serde_json::to_vec(&stamp).unwrap_or_default()).map_err(LabError::io(path, what))
+}
+
+/// An absolute path, without links in its folder, so that an image inside the project is known as such.
+fn place_of(path: &Path) -> Result<PathBuf, LabError> {
+    let path = std::path::absolute(path).map_err(LabError::io(path, "is no place for an image"))?;
+    Ok(match (path.parent().and_then(|p| p.canonicalize().ok()), path.file_name()) {
+        (Some(folder), Some(name)) => folder.join(name),
+        _ => path,
+    })
 }
 
 fn check_output(output: &Path, image: &Image) -> Result<(), LabError> {

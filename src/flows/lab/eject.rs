@@ -383,16 +383,16 @@ fn unlock(file: &Path) -> std::io::Result<Removed> {
     Ok(Removed { entries: 1, bytes: 0 })
 }
 
-/// Removes one thing of a work folder; for a process in the user namespace of the one whose it is.
+/// Removes one thing of the lab's folders; for a process in the user namespace of the one whose it is.
 ///
 /// # Errors
-/// When it is in no work folder, or something of it cannot be removed.
+/// When it is in none of them, or something of it cannot be removed.
 pub fn remove_inside(host: &Host, path: &Path) -> Result<Removed, LabError> {
     let refused = |reason: String| LabError::refused("not-ours", reason, "use `hostwright lab eject` alone");
-    let folder = path.parent().unwrap_or_else(|| Path::new("/"));
-    let marked = folder.join(MARKER).symlink_metadata().is_ok_and(|m| m.is_file());
-    if !path.is_absolute() || !marked {
-        return Err(refused(format!("{} is in no work folder of the lab", path.display())));
+    let marked = |folder: &Path| folder.join(MARKER).symlink_metadata().is_ok_and(|m| m.is_file());
+    let plain = path.components().all(|c| !matches!(c, std::path::Component::ParentDir));
+    if !path.is_absolute() || !plain || !path.ancestors().skip(1).any(marked) {
+        return Err(refused(format!("{} is in no folder of the lab", path.display())));
     }
     let mounts = mountinfo::parse(&host.root().read("/proc/self/mountinfo")?);
     if let Some(mount) = mounts.iter().find(|m| m.is_in(path)) {

@@ -13,6 +13,7 @@
 //! ```
 
 use super::LabError;
+use super::work::MARKER;
 use std::path::{Path, PathBuf};
 
 /// The lab's folders.
@@ -69,10 +70,22 @@ impl Folders {
     pub fn work(&self) -> PathBuf {
         self.cache.join("work")
     }
+    /// Makes the cache folder. A marker in it says that all below is the lab's.
+    pub(super) fn prepare(&self) -> Result<(), LabError> {
+        make(&self.cache)?;
+        let marker = self.cache.join(MARKER);
+        match std::fs::File::create_new(&marker) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                Err(LabError::io(&marker, "could not write")(e))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What `eject --all` drops: all that is there, but for builds under way and their locks. Kernels and
     /// initramfs images of guests are among it.
     pub(super) fn caches(&self) -> Result<Vec<PathBuf>, LabError> {
-        let stays = [self.work(), self.locks()];
+        let stays = [self.work(), self.locks(), self.cache.join(MARKER)];
         Ok(children(&self.cache)?.into_iter().filter(|p| !stays.contains(p)).collect())
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::detect::Facts;
 use crate::engine::{RunState, RunSummary};
+use crate::flows::vmware::updates::Outcome;
 use crate::tell::{self, KernelStatus, Mark};
 use crate::ui::i18n::{gettext, gettext_f};
 
@@ -51,8 +52,12 @@ fn line(mark: Mark, title: String, text: impl Into<String>, deed: Deed) -> Headl
 }
 
 /// What to say, the most urgent first; never nothing.
-pub(super) fn headlines(facts: &Facts, runs: Result<&[RunSummary], &str>) -> Vec<Headline> {
-    let assessment = tell::assess(facts, runs, &|words| format!("hostwright {words}"));
+pub(super) fn headlines(
+    facts: &Facts,
+    runs: Result<&[RunSummary], &str>,
+    updates: &[Outcome],
+) -> Vec<Headline> {
+    let assessment = tell::assess(facts, runs, updates, &|words| format!("hostwright {words}"));
     let mut lines = Vec::new();
     for run in runs.unwrap_or_default() {
         match run.state {
@@ -82,6 +87,10 @@ pub(super) fn headlines(facts: &Facts, runs: Result<&[RunSummary], &str>) -> Vec
             format!("{}\n{}", tell::sentence(&note.text), note.remedy.as_deref().unwrap_or_default()),
             Deed::Restart,
         ));
+    }
+    for note in assessment.notes.iter().filter(|n| n.label == "Kernel update" && n.mark == Mark::Warning) {
+        let deed = note.remedy.clone().map_or(Deed::None, |command| Deed::Copy { command });
+        lines.push(line(note.mark, gettext("The build for a new kernel failed"), &note.text, deed));
     }
     if lines.iter().all(|l| matches!(l.deed, Deed::Watch { .. })) {
         lines.push(overall(facts, &assessment));

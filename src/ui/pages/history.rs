@@ -5,7 +5,7 @@ use crate::engine::{RunState, RunSummary, StepState};
 use crate::tell::{self, Mark, Problem};
 use crate::ui::context::Context;
 use crate::ui::i18n::{gettext, gettext_f};
-use crate::ui::widgets::{ProblemView, clear, mark_icon, text_row};
+use crate::ui::widgets::{ProblemView, clear, expander, mark_icon, text_row};
 use crate::ui::window::Window;
 use adw::prelude::*;
 use adw::subclass::prelude::*;
@@ -122,7 +122,7 @@ fn run_row(run: &RunSummary) -> adw::ExpanderRow {
         let values = [("n", number.as_str()), ("date", &date), ("user", &run.owner.name), ("state", word)];
         gettext_f("Run {n}, {date}, by {user}: {state}", &values)
     };
-    let row = adw::ExpanderRow::builder().use_markup(false).title(&run.title).subtitle(about).build();
+    let row = expander(&run.title, &about);
     row.add_prefix(&mark_icon(mark));
     if let Some(text) = run.problem.as_ref().or(run.message.as_ref()) {
         let said = text_row(text, "");

@@ -8,7 +8,7 @@ use crate::tell::{Mark, Problem};
 use crate::ui::actions::Action;
 use crate::ui::context::Context;
 use crate::ui::i18n::{gettext, gettext_f};
-use crate::ui::widgets::{clear, copied, mark_icon, text_row};
+use crate::ui::widgets::{clear, copied, mark_icon, named_menu, text_row};
 use crate::ui::window::Window;
 use adw::prelude::*;
 use adw::subclass::prelude::*;
@@ -31,6 +31,8 @@ mod imp {
         pub(super) hero_button: TemplateChild<gtk::Button>,
         #[template_child]
         pub(super) more: TemplateChild<adw::PreferencesGroup>,
+        #[template_child]
+        pub(super) menu: TemplateChild<gtk::MenuButton>,
         pub(super) rows: RefCell<Vec<gtk::Widget>>,
         pub(super) context: RefCell<Context>,
         pub(super) deed: RefCell<Option<Deed>>,
@@ -72,6 +74,7 @@ impl HomePage {
     fn set_up(&self) {
         let imp = self.imp();
         imp.hero_icon.set_icon_name(Some(crate::ui::APP_ID));
+        named_menu(&imp.menu, &gettext("Main menu"));
         imp.hero_button.connect_clicked(glib::clone!(
             #[weak(rename_to = page)]
             self,
@@ -103,6 +106,7 @@ impl HomePage {
         let facts = context.machine.facts(None).await;
         // A look at the runs is not worth a password.
         let runs = context.machine.runs(false).await;
+        let updates = context.machine.updates().await.unwrap_or_default();
         match facts {
             Ok(facts) => {
                 let facts = context.set_facts(facts);
@@ -110,7 +114,7 @@ impl HomePage {
                     Ok(runs) => Ok(runs),
                     Err(problem) => Err(&problem.reason),
                 };
-                self.show(&headlines(&facts, runs));
+                self.show(&headlines(&facts, runs, &updates));
             }
             Err(problem) => self.show_problem(&problem),
         }

@@ -8,7 +8,7 @@ use crate::ui::context::Context;
 use crate::ui::dialogs::{self, Question};
 use crate::ui::i18n::{gettext, gettext_f};
 use crate::ui::machine::elsewhere;
-use crate::ui::widgets::{badge, clear, text_row};
+use crate::ui::widgets::{badge, clear, named_menu, text_row};
 use crate::ui::window::Window;
 use adw::prelude::*;
 use adw::subclass::prelude::*;
@@ -151,6 +151,7 @@ impl ProfilesPage {
             .valign(gtk::Align::Center)
             .css_classes(["flat"])
             .build();
+        named_menu(&more, &gettext_f("More: {name}", &[("name", name)]));
         row.add_suffix(&more);
         if let Ok(choices) = choices {
             row.set_activatable(true);
@@ -249,8 +250,8 @@ impl ProfilesPage {
         let question = Question {
             heading: &gettext_f("Remove \u{201c}{name}\u{201d}?", &[("name", &name)]),
             body: &gettext("The choices in it are lost. Nothing on the machine changes."),
-            no: &gettext("_Keep"),
-            yes: &gettext("_Remove"),
+            no: &gettext("Keep"),
+            yes: &gettext("Remove"),
             destructive: true,
         };
         if !dialogs::ask(&window, &question).await {

@@ -20,13 +20,13 @@ pub(in crate::ui) fn show(parent: &impl IsA<gtk::Window>, preview: &UndoPreview,
         .build();
     let header =
         adw::HeaderBar::builder().show_start_title_buttons(false).show_end_title_buttons(false).build();
-    let cancel = gtk::Button::with_mnemonic(&gettext("_Keep"));
+    let cancel = gtk::Button::with_label(&gettext("Keep"));
     cancel.connect_clicked(glib::clone!(
         #[weak]
         window,
         move |_| window.close()
     ));
-    let confirm = gtk::Button::with_mnemonic(&gettext("_Take Back"));
+    let confirm = gtk::Button::with_label(&gettext("Take Back"));
     confirm.add_css_class("destructive-action");
     confirm.set_sensitive(preview.refused.is_none() && !preview.steps.is_empty());
     confirm.connect_clicked(glib::clone!(

@@ -7,10 +7,14 @@ mod log_view;
 mod page_head;
 mod problem_view;
 mod rows;
+mod side_by_side;
 
 pub(super) use diff::{code, diff};
 pub(super) use log_model::Kind;
 pub(super) use log_view::LogView;
 pub(super) use page_head::PageHead;
 pub(super) use problem_view::ProblemView;
-pub(super) use rows::{badge, clear, copied, copy_button, finding, mark_icon, text_row};
+pub(super) use rows::{
+    badge, clear, copied, copy_button, expander, finding, mark_icon, named_menu, text_row,
+};
+pub(super) use side_by_side::SideBySide;

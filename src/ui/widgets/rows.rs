@@ -13,7 +13,7 @@ pub(in crate::ui) fn mark_icon(mark: Mark) -> gtk::Image {
         Mark::Warning => ("dialog-warning-symbolic", "warning", gettext("Worth a look")),
         Mark::Bad => ("dialog-error-symbolic", "error", gettext("Wrong")),
         Mark::Unknown => ("dialog-question-symbolic", "warning", gettext("Could not look")),
-        Mark::Neutral => ("dialog-information-symbolic", "dim-label", gettext("For information")),
+        Mark::Neutral => ("hostwright-info-symbolic", "dim-label", gettext("For information")),
     };
     let image = gtk::Image::from_icon_name(icon);
     image.add_css_class(class);
@@ -43,6 +43,26 @@ pub(in crate::ui) fn finding(found: &Row) -> adw::ActionRow {
     row
 }
 
+/// Gives a control its name for assistive tools; GTK 4.8 takes none from a tooltip.
+pub(in crate::ui) fn named(control: &impl IsA<gtk::Accessible>, name: &str) {
+    control.update_property(&[gtk::accessible::Property::Label(name)]);
+}
+
+/// The same for a button with a menu: the part of it that is pressed is a widget of its own.
+pub(in crate::ui) fn named_menu(button: &gtk::MenuButton, name: &str) {
+    named(button, name);
+    if let Some(inner) = button.first_child() {
+        named(&inner, name);
+    }
+}
+
+/// A row that opens. Its texts are no markup: they are words of machines, too.
+pub(in crate::ui) fn expander(title: &str, text: &str) -> adw::ExpanderRow {
+    // libadwaita 1.2 does not hand `use-markup` on to the second line of this row.
+    let escaped = gtk::glib::markup_escape_text;
+    adw::ExpanderRow::builder().title(escaped(title)).subtitle(escaped(text)).build()
+}
+
 /// A button that copies a text: a command that a person may want to paste.
 pub(in crate::ui) fn copy_button(text: &str) -> gtk::Button {
     let button = gtk::Button::builder()
@@ -51,6 +71,7 @@ pub(in crate::ui) fn copy_button(text: &str) -> gtk::Button {
         .valign(gtk::Align::Center)
         .css_classes(["flat"])
         .build();
+    named(&button, &gettext("Copy what to do"));
     let text = text.to_owned();
     button.connect_clicked(move |button| copied(button, &text));
     button

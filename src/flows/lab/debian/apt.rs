@@ -23,7 +23,7 @@ impl Sources {
     pub fn of(host: &Host, suite: &str, mirror: Option<&str>) -> Self {
         let (main, security) = match mirror {
             Some(mirror) => (Some(mirror.to_owned()), None),
-            None => (of_machine(host, "Debian"), of_machine(host, "Debian-Security")),
+            None => of_machine(host),
         };
         Self::at(suite, main.as_deref(), security.as_deref(), mirror.is_some())
     }
@@ -51,18 +51,25 @@ impl Sources {
     }
 }
 
-/// The address that this machine's apt has for a label of Debian's.
-fn of_machine(host: &Host, label: &str) -> Option<String> {
+/// The addresses that this machine's apt has for Debian's archive and for its security updates.
+fn of_machine(host: &Host) -> (Option<String>, Option<String>) {
     let command = Command::new("apt-get").args([
         "indextargets",
         "--format",
-        "$(REPO_URI)",
+        "$(LABEL) $(REPO_URI)",
         "Created-By: Packages",
         "Origin: Debian",
-        &format!("Label: {label}"),
     ]);
-    let output = host.runner().run_ok(&command).ok()?;
-    output.stdout.lines().find(|l| l.starts_with("http")).map(|l| l.trim().to_owned())
+    let said = host.runner().run_ok(&command).map(|o| o.stdout).unwrap_or_default();
+    (labelled(&said, "Debian"), labelled(&said, "Debian-Security"))
+}
+
+/// The first address on the network with this label, in lines of a label and an address.
+fn labelled(lines: &str, label: &str) -> Option<String> {
+    lines.lines().find_map(|line| {
+        let (of, address) = line.trim().split_once(' ')?;
+        (of == label && address.starts_with("http")).then(|| address.to_owned())
+    })
 }
 
 /// How this machine's apt reaches an archive: proxies, and whether old lists are taken.
@@ -252,6 +259,15 @@ mod tests {
         );
         assert_eq!(Sources::at("sid", None, None, false).lines.len(), 1);
         assert_eq!(Sources::at("bookworm", Some("file:///m"), None, true).lines.len(), 1);
+    }
+
+    #[test]
+    fn the_archives_of_the_machine_are_told_by_their_labels() {
+        let said =
+            "Debian-Security http://s/\nDebian Backports http://b/\nDebian file:/m/\nDebian http://d/ \n";
+        assert_eq!(labelled(said, "Debian"), Some("http://d/".to_owned()));
+        assert_eq!(labelled(said, "Debian-Security"), Some("http://s/".to_owned()));
+        assert_eq!(labelled("", "Debian"), None);
     }
 
     #[test]

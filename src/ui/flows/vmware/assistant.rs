@@ -22,7 +22,7 @@ use crate::ui::i18n::{gettext, gettext_f};
 use crate::ui::window::Window;
 use adw::prelude::*;
 use adw::subclass::prelude::*;
-use gtk::{CompositeTemplate, gdk, gio, glib};
+use gtk::{CompositeTemplate, gio, glib};
 use std::cell::{Cell, RefCell};
 
 /// The pages in their order, as the stack names them.
@@ -103,14 +103,6 @@ mod imp {
             ProgressPage::ensure_type();
             ResultPage::ensure_type();
             class.bind_template();
-            // The log above takes these keys first when something is selected there.
-            class.add_binding(gdk::Key::c, gdk::ModifierType::CONTROL_MASK, |assistant| {
-                if !assistant.can_cancel() {
-                    return glib::Propagation::Proceed;
-                }
-                assistant.ask_to_cancel();
-                glib::Propagation::Stop
-            });
         }
 
         fn instance_init(obj: &glib::subclass::InitializingObject<Self>) {
@@ -204,7 +196,9 @@ impl Assistant {
             self.make_plan();
         }
         // Screen readers and keys begin at the top of the new page.
-        imp.stack.child_focus(gtk::DirectionType::TabForward);
+        if !imp.stack.child_focus(gtk::DirectionType::TabForward) {
+            imp.next.grab_focus();
+        }
     }
 
     /// Brings the frame round the page up to date.
@@ -224,9 +218,9 @@ impl Assistant {
         #[allow(clippy::cast_precision_loss, reason = "nine pages")]
         imp.way.set_fraction((at as f64 / REVIEW as f64).min(1.0));
         let label = match at {
-            REVIEW => gettext("_Apply"),
-            RESULT => gettext("_Done"),
-            _ => gettext("_Continue"),
+            REVIEW => gettext("Apply"),
+            RESULT => gettext("Done"),
+            _ => gettext("Continue"),
         };
         imp.next.set_label(&label);
         imp.cancel.set_visible(at == PROGRESS && self.is_running());
@@ -306,8 +300,8 @@ impl Assistant {
                 let question = Question {
                     heading: &gettext("Cancel?"),
                     body: &gettext("The work stops, and what was done so far is taken back."),
-                    no: &gettext("_Go On"),
-                    yes: &gettext("_Cancel and Take Back"),
+                    no: &gettext("Go On"),
+                    yes: &gettext("Cancel and Take Back"),
                     destructive: true,
                 };
                 if !dialogs::ask(&window, &question).await || !assistant.can_cancel() {
@@ -451,7 +445,10 @@ impl Assistant {
         glib::idle_add_local_once(glib::clone!(
             #[weak(rename_to = assistant)]
             self,
-            move || assistant.update()
+            move || {
+                assistant.update();
+                assistant.imp().progress.child_focus(gtk::DirectionType::TabForward);
+            }
         ));
         let outcome = following.await;
         imp.result.show_outcome(&outcome, imp.plan.borrow().as_ref());

@@ -3,7 +3,7 @@
 
 use super::state::{FlowPage, State};
 use crate::engine::{Secret, mok_password};
-use crate::flows::vmware::choices::{InitramfsChoice, LoadChoice, SignChoice};
+use crate::flows::vmware::choices::{InitramfsChoice, LoadChoice, SignChoice, UpdateChoice};
 use crate::pack::{self, Packed};
 use crate::tell;
 use crate::ui::actions::Action;
@@ -20,6 +20,9 @@ use std::rc::Rc;
 /// What the list of keys offers, in its order.
 const SIGN: [SignChoice; 4] =
     [SignChoice::Auto, SignChoice::Own, SignChoice::Distribution, SignChoice::Never];
+
+/// What the list for kernel updates offers, in its order.
+const UPDATES: [UpdateChoice; 3] = [UpdateChoice::Keep, UpdateChoice::Hook, UpdateChoice::Never];
 
 mod imp {
     use super::*;
@@ -45,6 +48,8 @@ mod imp {
         pub(super) boot: TemplateChild<gtk::Switch>,
         #[template_child]
         pub(super) initramfs: TemplateChild<gtk::Switch>,
+        #[template_child]
+        pub(super) updates: TemplateChild<adw::ComboRow>,
         #[template_child]
         pub(super) sources: TemplateChild<adw::ActionRow>,
         #[template_child]
@@ -199,6 +204,8 @@ impl FlowPage for ExtrasPage {
         imp.load.set_active(choices.load == LoadChoice::Auto);
         imp.boot.set_active(choices.boot);
         imp.initramfs.set_active(choices.initramfs == InitramfsChoice::Auto);
+        let updates = UPDATES.iter().position(|u| *u == choices.updates).unwrap_or(0);
+        imp.updates.set_selected(u32::try_from(updates).unwrap_or(0));
         self.set_sources(state.sources.clone());
         self.enroll_changed();
     }
@@ -213,6 +220,8 @@ impl FlowPage for ExtrasPage {
         state.choices.boot = imp.boot.is_active();
         let initramfs = imp.initramfs.is_active();
         state.choices.initramfs = if initramfs { InitramfsChoice::Auto } else { InitramfsChoice::Never };
+        let updates = usize::try_from(imp.updates.selected()).ok().and_then(|i| UPDATES.get(i));
+        state.choices.updates = updates.copied().unwrap_or_default();
         state.set_sources(imp.packed.borrow().clone());
     }
 

@@ -71,7 +71,7 @@ impl KernelsPage {
         clear(&imp.list, &mut imp.rows.borrow_mut());
         imp.picks.borrow_mut().clear();
         let recommended = select::recommended(facts);
-        let states = tell::assess(facts, Ok(&[]), &|words| format!("hostwright {words}")).kernels;
+        let states = tell::assess(facts, Ok(&[]), &[], &|words| format!("hostwright {words}")).kernels;
         for kernel in facts.kernels.seen().into_iter().flatten() {
             let modules = states.iter().find(|s| s.release == kernel.release).map(|s| s.modules.as_slice());
             let row = self.row(kernel, modules.unwrap_or_default(), &recommended, picked);

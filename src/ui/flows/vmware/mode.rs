@@ -5,7 +5,7 @@ use super::state::{FlowPage, State};
 use crate::detect::{BuildMode, Finding};
 use crate::engine::steps::Mode;
 use crate::ui::i18n::gettext;
-use crate::ui::widgets::PageHead;
+use crate::ui::widgets::{PageHead, SideBySide};
 use adw::prelude::*;
 use adw::subclass::prelude::*;
 use gtk::{CompositeTemplate, gdk, glib};
@@ -40,6 +40,7 @@ mod imp {
 
         fn class_init(class: &mut Self::Class) {
             PageHead::ensure_type();
+            SideBySide::ensure_type();
             class.bind_template();
         }
 

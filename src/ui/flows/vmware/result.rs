@@ -113,7 +113,7 @@ impl ResultPage {
             gettext("It takes effect at the next start.")
         };
         let row = text_row(&gettext("Restart this machine"), &text);
-        row.add_suffix(&button(&gettext("_Restart\u{2026}"), |window| window.ask_to_restart()));
+        row.add_suffix(&button(&gettext("Restart\u{2026}"), |window| window.ask_to_restart()));
         self.group(&gettext("What to do next")).add(&row);
     }
 
@@ -131,15 +131,14 @@ impl ResultPage {
                 }
                 CheckOutcome::NotApplicable { reason } => (Mark::Neutral, reason.clone()),
             };
-            let what = tell::sentence(&check.what);
-            group.add(&finding(&Row::new(mark, what.trim_end_matches('.'), text)));
+            group.add(&finding(&Row::new(mark, &check.what, text)));
         }
     }
 
     fn add_more(&self, outcome: &Outcome, plan: Option<&Plan>) {
         let group = self.group(&gettext("More"));
         let back = text_row(&gettext("Log"), &gettext("Everything that was said while it ran"));
-        let show = button(&gettext("_Show"), |_| {});
+        let show = button(&gettext("Show"), |_| {});
         show.set_action_name(Some(Action::Back.full()));
         back.add_suffix(&show);
         group.add(&back);
@@ -149,7 +148,7 @@ impl ResultPage {
                 &gettext("Profile"),
                 &gettext("Keep these choices for the next kernel or another machine"),
             );
-            save.add_suffix(&button(&gettext("S_ave\u{2026}"), move |window| {
+            save.add_suffix(&button(&gettext("Save\u{2026}"), move |window| {
                 window.ask_to_save(choices.clone());
             }));
             group.add(&save);
@@ -157,14 +156,14 @@ impl ResultPage {
         if matches!(outcome.state, Some(RunState::Done | RunState::Failed | RunState::UndoStopped)) {
             let run = outcome.run;
             let undo = text_row(&gettext("Take it back"), &gettext("Shows first what would come back"));
-            undo.add_suffix(&button(&gettext("_Take Back\u{2026}"), move |window| window.ask_to_undo(run)));
+            undo.add_suffix(&button(&gettext("Take Back\u{2026}"), move |window| window.ask_to_undo(run)));
             group.add(&undo);
         }
     }
 }
 
 fn button(label: &str, act: impl Fn(&Window) + 'static) -> gtk::Button {
-    let button = gtk::Button::builder().label(label).use_underline(true).valign(gtk::Align::Center).build();
+    let button = gtk::Button::builder().label(label).valign(gtk::Align::Center).build();
     button.connect_clicked(move |button| {
         if let Some(window) = Window::of(button) {
             act(&window);

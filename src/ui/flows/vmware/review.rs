@@ -5,7 +5,7 @@ use super::state::{FlowPage, State};
 use crate::engine::{FileChange, Permission, Plan, Reversal, StepPreview};
 use crate::tell::{self, Mark, Problem, Row};
 use crate::ui::i18n::{gettext, gettext_f, ngettext_f};
-use crate::ui::widgets::{PageHead, ProblemView, code, copied, diff, finding, mark_icon, text_row};
+use crate::ui::widgets::{PageHead, ProblemView, code, copied, diff, expander, finding, mark_icon, text_row};
 use adw::prelude::*;
 use adw::subclass::prelude::*;
 use gtk::{CompositeTemplate, glib};
@@ -221,10 +221,6 @@ impl ReviewPage {
             group.add(&row);
         }
     }
-}
-
-fn expander(title: &str, text: &str) -> adw::ExpanderRow {
-    adw::ExpanderRow::builder().use_markup(false).title(title).subtitle(text).build()
 }
 
 /// Something that is no row, as a row.

@@ -1,0 +1,528 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What each tunable is now on this machine, what is proposed, and why. Pure.
+
+use super::catalogue::{self, Change, Risk, Tunable};
+use super::facts::{THP, TuningFacts};
+use crate::engine::kernel_params::Parameter;
+use crate::engine::plan::Refusal;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+const GIB: u64 = 1 << 20;
+
+const NOT_KEPT: &str = "it is so now, and no file of ours keeps it so";
+
+/// What is left to the host whatever is reserved, in KiB.
+const KEPT_KIB: u64 = 4 * GIB;
+
+/// How a tunable stands on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It can be set.
+    CanBeSet,
+    /// It is so already.
+    AlreadySo,
+    /// It makes no sense here.
+    NotApplicable,
+    /// One could not look.
+    CouldNotLook,
+}
+
+/// A tunable on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Evaluated {
+    /// Its name.
+    pub id: String,
+    /// What it is, in a few words.
+    pub title: String,
+    /// What it does.
+    pub what: String,
+    /// When it helps.
+    pub helps: String,
+    /// When it harms.
+    pub harms: String,
+    /// Where that is known from.
+    pub source: String,
+    /// How much can go wrong.
+    pub risk: Risk,
+    /// Whether it takes a restart.
+    pub needs_reboot: bool,
+    /// How it stands.
+    pub standing: Standing,
+    /// What it is now, where that could be seen.
+    pub now: Option<String>,
+    /// What it would be, when nothing else is asked for.
+    pub proposed: Option<String>,
+    /// Why it stands so, or what speaks for or against it here.
+    pub reason: String,
+    /// Whether evidence of this machine speaks for it.
+    pub preselected: bool,
+}
+
+/// How a tunable stands, before the rest is told.
+struct Found {
+    standing: Standing,
+    now: Option<String>,
+    proposed: Option<String>,
+    reason: String,
+}
+
+fn found(
+    standing: Standing,
+    now: Option<String>,
+    proposed: Option<String>,
+    reason: impl Into<String>,
+) -> Found {
+    Found { standing, now, proposed, reason: reason.into() }
+}
+
+/// All tunables on this machine, in the order in which they are shown.
+pub fn all(facts: &TuningFacts) -> Vec<Evaluated> {
+    catalogue::all().iter().map(|tunable| evaluate(tunable, facts)).collect()
+}
+
+/// One tunable on this machine.
+pub fn evaluate(tunable: &Tunable, facts: &TuningFacts) -> Evaluated {
+    let found = not_here(tunable, facts).unwrap_or_else(|| look(tunable, facts));
+    let evidence = (found.standing == Standing::CanBeSet).then(|| evidence(tunable, facts)).flatten();
+    Evaluated {
+        id: tunable.id.clone(),
+        title: tunable.title.clone(),
+        what: tunable.what.clone(),
+        helps: tunable.helps.clone(),
+        harms: tunable.harms.clone(),
+        source: tunable.source.clone(),
+        risk: tunable.risk,
+        needs_reboot: tunable.change.needs_reboot(),
+        standing: found.standing,
+        now: found.now,
+        proposed: found.proposed,
+        preselected: evidence.is_some(),
+        reason: evidence.unwrap_or(found.reason),
+    }
+}
+
+/// What rules a tunable out.
+fn not_here(tunable: &Tunable, facts: &TuningFacts) -> Option<Found> {
+    let no = |reason: String| Some(found(Standing::NotApplicable, None, None, reason));
+    let unseen =
+        |what: &str| Some(found(Standing::CouldNotLook, None, None, format!("{what} could not be seen")));
+    if let Some(vendor) = &tunable.applies.vendor {
+        match &facts.vendor {
+            None => return unseen("the processor"),
+            Some(here) if here != vendor => return no(format!("the processor is none of {vendor}")),
+            Some(_) => {}
+        }
+    }
+    if tunable.applies.flag.is_some() {
+        match facts.huge_1g {
+            None => return unseen("the processor"),
+            Some(false) => return no("the processor has no pages of this size".to_owned()),
+            Some(true) => {}
+        }
+    }
+    if tunable.applies.swap {
+        match facts.swap {
+            None => return unseen("memory"),
+            Some(false) => return no("there is no swap".to_owned()),
+            Some(true) => {}
+        }
+    }
+    None
+}
+
+/// What of a value is chosen ("always \[madvise\] never").
+fn chosen(text: &str) -> String {
+    let chosen = text.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map(|(c, _)| c);
+    chosen.unwrap_or(text).trim().to_owned()
+}
+
+fn look(tunable: &Tunable, facts: &TuningFacts) -> Found {
+    match &tunable.change {
+        Change::KernelParameter { parameter, values } => kernel_parameter(parameter, values, facts),
+        Change::AmdIommu => match facts.iommu_active {
+            Some(true) => found(
+                Standing::AlreadySo,
+                Some("in use".into()),
+                None,
+                "the kernel uses it without being told",
+            ),
+            Some(false) => found(
+                Standing::NotApplicable,
+                Some("not in use".into()),
+                None,
+                "no word switches it on: switch it on in the firmware (IOMMU, AMD-Vi), and take `amd_iommu=off` out if it is there",
+            ),
+            None => found(Standing::CouldNotLook, None, None, "the IOMMU could not be seen"),
+        },
+        Change::HugePages { page_kib } => huge_pages(*page_kib, facts),
+        Change::Sysctl { settings } => {
+            let mut now = Vec::new();
+            for setting in settings {
+                if let Some(file) = facts.set_in.get(&setting.key) {
+                    let reason = format!("{file} sets {} already; change it there", setting.key);
+                    let now = facts.values.get(&setting.path()).cloned();
+                    return found(Standing::NotApplicable, now, None, reason);
+                }
+                match facts.values.get(&setting.path()) {
+                    Some(value) => now.push(value.clone()),
+                    None if facts.machine => {
+                        let reason = format!("this kernel has no {}", setting.key);
+                        return found(Standing::NotApplicable, None, None, reason);
+                    }
+                    None => {}
+                }
+            }
+            let proposed: Vec<String> = settings.iter().map(|s| s.value.to_string()).collect();
+            let so = now == proposed && has_drop_in(tunable, facts);
+            let (standing, reason) = if so {
+                (Standing::AlreadySo, "it is so, now and at every start")
+            } else if now == proposed {
+                (Standing::CanBeSet, NOT_KEPT)
+            } else {
+                (Standing::CanBeSet, "nothing here speaks for it by itself")
+            };
+            let text = |all: &[String]| (!all.is_empty()).then(|| all.join(", "));
+            found(standing, text(&now), text(&proposed), reason)
+        }
+        Change::TransparentHugePages => {
+            let Some(value) = facts.values.get(THP) else {
+                let standing = if facts.machine { Standing::NotApplicable } else { Standing::CanBeSet };
+                let reason = if facts.machine {
+                    "this kernel has none"
+                } else {
+                    "what it is now is told by a kernel that runs"
+                };
+                return found(standing, None, Some("madvise".into()), reason);
+            };
+            let now = chosen(value);
+            let so = now == "madvise" && has_drop_in(tunable, facts);
+            let standing = if so { Standing::AlreadySo } else { Standing::CanBeSet };
+            let reason = if now == "madvise" && !so {
+                NOT_KEPT
+            } else {
+                "which value is best depends on the guests: measure before and after"
+            };
+            found(standing, Some(now), Some("madvise".into()), reason)
+        }
+        Change::IoScheduler { disks, value } => {
+            let here: Vec<_> = facts.disks.values().filter(|d| d.kind == *disks).collect();
+            if here.is_empty() {
+                return found(Standing::NotApplicable, None, None, "there is no such disk");
+            }
+            let now: Vec<String> = here.iter().map(|d| chosen(&d.scheduler)).collect();
+            let mut shown = now.clone();
+            shown.dedup();
+            let offered = here.iter().all(|d| offers(&d.scheduler, value));
+            let proposed = if offered { value.as_str() } else { "mq-deadline" };
+            let so = now.iter().all(|n| n == proposed);
+            let (standing, reason) = if so {
+                (Standing::AlreadySo, "it is so already")
+            } else {
+                (Standing::CanBeSet, "measure with your own guests before and after")
+            };
+            found(standing, Some(shown.join(", ")), Some(proposed.to_owned()), reason)
+        }
+        Change::Governor { value } => {
+            if let Some(by) = &facts.governed_by {
+                return found(
+                    Standing::NotApplicable,
+                    None,
+                    None,
+                    format!("{by} looks after it; choose a profile there"),
+                );
+            }
+            let Some(first) = facts.governors.first() else {
+                return found(
+                    Standing::NotApplicable,
+                    None,
+                    None,
+                    "this kernel does not set frequencies here",
+                );
+            };
+            let now = facts.values.get(first).cloned();
+            let so = facts.governors.iter().all(|g| facts.values.get(g) == Some(value));
+            let standing = if so { Standing::AlreadySo } else { Standing::CanBeSet };
+            found(standing, now, Some(value.clone()), "for benchmarks rather than for every day")
+        }
+    }
+}
+
+fn has_drop_in(tunable: &Tunable, facts: &TuningFacts) -> bool {
+    super::facts::drop_in(&tunable.id, &tunable.change)
+        .is_some_and(|path| facts.files.get(&path).is_some_and(Option::is_some))
+}
+
+/// Whether a scheduler stands in what a disk offers.
+pub(super) fn offers(text: &str, scheduler: &str) -> bool {
+    text.split_whitespace().any(|word| word.trim_matches(['[', ']']) == scheduler)
+}
+
+fn kernel_parameter(parameter: &Parameter, values: &[String], facts: &TuningFacts) -> Found {
+    let line = match facts.boot.command_line() {
+        Ok(line) => line,
+        Err(refusal) => {
+            let standing =
+                if facts.boot.place.is_seen() { Standing::NotApplicable } else { Standing::CouldNotLook };
+            return found(standing, None, None, refusal.reason);
+        }
+    };
+    let proposed = Some(parameter.to_string());
+    let there = line.named(&parameter.name()).last().map(|w| (*w).to_owned());
+    match there {
+        Some(word) if word == parameter.as_str() => {
+            let runs = facts.running.as_ref().is_none_or(|words| words.iter().any(|w| *w == word));
+            let reason = if runs {
+                "it is on the command line"
+            } else {
+                "it is configured, and counts at the next start"
+            };
+            found(Standing::AlreadySo, Some(word), proposed, reason)
+        }
+        Some(word) => {
+            let reason = format!("`{word}` is there already; that is somebody's own decision");
+            found(Standing::NotApplicable, Some(word), None, reason)
+        }
+        None => {
+            let reason = if values.is_empty() {
+                "nothing here needs it"
+            } else {
+                "nothing here speaks for it by itself"
+            };
+            found(Standing::CanBeSet, Some("not set".into()), proposed, reason)
+        }
+    }
+}
+
+/// The most that may be reserved, in KiB: half of memory, and never what the host needs itself.
+pub(super) fn limit_kib(memory_kib: u64) -> u64 {
+    (memory_kib / 2).min(memory_kib.saturating_sub(KEPT_KIB))
+}
+
+fn huge_pages(page_kib: u64, facts: &TuningFacts) -> Found {
+    let now = facts.pools.get(&page_kib).map(|pages| amount(pages * page_kib));
+    let Some(memory) = facts.memory_kib else {
+        return found(
+            Standing::CouldNotLook,
+            now,
+            None,
+            "memory could not be seen: only the machine itself tells it",
+        );
+    };
+    match facts.boot.command_line() {
+        Err(refusal) if facts.boot.place.is_seen() => {
+            return found(Standing::NotApplicable, now, None, refusal.reason);
+        }
+        Err(refusal) => return found(Standing::CouldNotLook, now, None, refusal.reason),
+        Ok(line) => {
+            if let Some(word) = line.named("hugepages").first() {
+                let reason = format!("`{word}` is on the command line already");
+                return found(Standing::NotApplicable, now, None, reason);
+            }
+        }
+    }
+    if let Some((_, pages)) = facts.pools.iter().find(|(_, pages)| **pages > 0) {
+        let reason = format!("{pages} huge pages are reserved already, in another way");
+        return found(Standing::NotApplicable, now, None, reason);
+    }
+    // An eighth, in whole GiB: a beginning that no host misses.
+    let proposed = (memory / 8 / GIB).max(1) * GIB;
+    if proposed > limit_kib(memory) {
+        let reason = format!("{} of memory are too little to set some aside", amount(memory));
+        return found(Standing::NotApplicable, now, None, reason);
+    }
+    let reason = format!("say how much your guests need, up to {}", amount(limit_kib(memory) / GIB * GIB));
+    found(Standing::CanBeSet, now, Some(amount(proposed)), reason)
+}
+
+/// KiB as people write them ("4G").
+fn amount(kib: u64) -> String {
+    if kib >= GIB && kib % GIB == 0 {
+        format!("{}G", kib / GIB)
+    } else if kib >= GIB {
+        format!("{}.{}G", kib / GIB, kib % GIB * 10 / GIB)
+    } else {
+        format!("{}M", kib / 1024)
+    }
+}
+
+/// What of this machine speaks for a tunable, in a sentence.
+fn evidence(tunable: &Tunable, facts: &TuningFacts) -> Option<String> {
+    match tunable.id.as_str() {
+        "intel-iommu" if facts.iommu_active == Some(false) => {
+            facts.passthrough.as_ref().map(|what| format!("{what}, and the IOMMU is not in use"))
+        }
+        "iommu-passthrough" => {
+            facts.passthrough.as_ref().map(|what| format!("{what}: the IOMMU is for guests here"))
+        }
+        "compaction" if facts.vmware && facts.values.get("/proc/sys/vm/compaction_proactiveness")? != "0" => {
+            Some("VMware is installed, and compaction ahead of need is on".to_owned())
+        }
+        "dirty-limits" => {
+            // In KiB: what may wait by the share of memory that counts now.
+            let ratio: u64 = facts.values.get("/proc/sys/vm/dirty_ratio")?.parse().ok()?;
+            let waits = facts.memory_kib?.saturating_mul(ratio) / 100;
+            let guests = facts.vmware || facts.passthrough.is_some();
+            (guests && ratio > 0 && waits >= 4 * GIB)
+                .then(|| format!("{ratio} % of memory, {}, may wait to be written", amount(waits)))
+        }
+        _ => None,
+    }
+}
+
+/// What a tunable is set to: the value that was given, checked, or the one that is proposed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Value {
+    Words(Vec<Parameter>),
+    Numbers(Vec<(String, u64)>),
+    Text(String),
+}
+
+fn refused(
+    code: &str,
+    tunable: &Tunable,
+    reason: impl std::fmt::Display,
+    remedy: impl Into<String>,
+) -> Refusal {
+    Refusal::new(code, format!("{}: {reason}.", tunable.id), remedy)
+}
+
+/// The value that a tunable gets.
+///
+/// # Errors
+/// When the value that was given cannot be, or the tunable makes no sense here.
+pub(super) fn value(
+    tunable: &Tunable,
+    evaluated: &Evaluated,
+    given: Option<&str>,
+    facts: &TuningFacts,
+) -> Result<Value, Refusal> {
+    let list = "`hostwright tuning list` shows what can be set here.";
+    if matches!(evaluated.standing, Standing::NotApplicable | Standing::CouldNotLook) {
+        // A place that is not understood says itself what to do.
+        if let (Change::KernelParameter { .. } | Change::HugePages { .. }, Err(refusal)) =
+            (&tunable.change, facts.boot.command_line())
+        {
+            return Err(refusal);
+        }
+        return Err(refused("not-here", tunable, &evaluated.reason, list));
+    }
+    let bad = |reason: String| {
+        refused("bad-value", tunable, reason, "Give another value, or none for the proposed one.")
+    };
+    let one_of = |values: &[&str], default: &str| -> Result<String, Refusal> {
+        let value = given.unwrap_or(default);
+        if values.contains(&value) {
+            return Ok(value.to_owned());
+        }
+        Err(bad(format!("`{}` is none of {}", value.escape_debug(), values.join(", "))))
+    };
+    match &tunable.change {
+        Change::KernelParameter { parameter, values } if values.is_empty() => match given {
+            None => Ok(Value::Words(vec![parameter.clone()])),
+            Some(_) => Err(bad("it has no value to choose".to_owned())),
+        },
+        Change::KernelParameter { parameter, values } => {
+            let known: Vec<&str> = values.iter().map(String::as_str).collect();
+            let value = one_of(&known, parameter.value().unwrap_or_default())?;
+            let word = format!("{}={value}", parameter.as_str().split('=').next().unwrap_or_default());
+            word.parse().map(|p| Value::Words(vec![p])).map_err(|e| bad(format!("{e}")))
+        }
+        Change::AmdIommu => Ok(Value::Words(Vec::new())),
+        Change::HugePages { page_kib } => {
+            let memory = facts.memory_kib.unwrap_or(0);
+            let wanted = given.or(evaluated.proposed.as_deref()).unwrap_or_default();
+            let kib = size_kib(wanted).ok_or_else(|| {
+                bad(format!(
+                    "`{}` is no amount of memory; write for instance 4G or 512M",
+                    wanted.escape_debug()
+                ))
+            })?;
+            if kib == 0 || kib % page_kib != 0 {
+                return Err(bad(format!("{wanted} is no whole number of pages of {}", amount(*page_kib))));
+            }
+            if kib > limit_kib(memory) {
+                return Err(refused(
+                    "beyond-memory",
+                    tunable,
+                    format!(
+                        "{wanted} are more than may be set aside of {}: half of it at most, and 4G stay for the host",
+                        amount(memory)
+                    ),
+                    format!("Choose at most {}.", amount(limit_kib(memory) / page_kib * page_kib)),
+                ));
+            }
+            let size = if *page_kib == GIB { "1G" } else { "2M" };
+            let words = [format!("hugepagesz={size}"), format!("hugepages={}", kib / page_kib)];
+            let words: Result<Vec<Parameter>, _> = words.iter().map(|w| w.parse()).collect();
+            words.map(Value::Words).map_err(|e| bad(format!("{e}")))
+        }
+        Change::Sysctl { settings } => {
+            let mut numbers = Vec::new();
+            for (i, setting) in settings.iter().enumerate() {
+                let mut value = setting.value;
+                if let Some(given) = given.filter(|_| i == 0) {
+                    value =
+                        given.parse().ok().filter(|v| (setting.min..=setting.max).contains(v)).ok_or_else(
+                            || {
+                                bad(format!(
+                                    "`{}` is no number from {} to {}, which {} takes",
+                                    given.escape_debug(),
+                                    setting.min,
+                                    setting.max,
+                                    setting.key
+                                ))
+                            },
+                        )?;
+                }
+                // What follows keeps its proportion to what was given for the first.
+                if i > 0
+                    && let Some((_, first)) = numbers.first()
+                {
+                    value = (u128::from(*first) * u128::from(setting.value)
+                        / u128::from(settings[0].value.max(1)))
+                    .try_into()
+                    .unwrap_or(setting.value);
+                    value = value.clamp(setting.min, setting.max);
+                }
+                numbers.push((setting.key.clone(), value));
+            }
+            Ok(Value::Numbers(numbers))
+        }
+        Change::TransparentHugePages => one_of(&["always", "madvise", "never"], "madvise").map(Value::Text),
+        Change::IoScheduler { disks, .. } => {
+            let here: Vec<&str> =
+                facts.disks.values().filter(|d| d.kind == *disks).map(|d| d.scheduler.as_str()).collect();
+            let value = given.or(evaluated.proposed.as_deref()).unwrap_or("none");
+            match here.iter().find(|text| !offers(text, value)) {
+                Some(text) => Err(bad(format!("`{}` is none of {text}", value.escape_debug()))),
+                None => Ok(Value::Text(value.to_owned())),
+            }
+        }
+        Change::Governor { value } => {
+            let value = given.unwrap_or(value);
+            for path in &facts.governors {
+                let available = facts.values.get(&path.replace("_governor", "_available_governors"));
+                if let Some(available) = available.filter(|a| !offers(a, value)) {
+                    return Err(bad(format!("`{}` is none of {available}", value.escape_debug())));
+                }
+            }
+            Ok(Value::Text(value.to_owned()))
+        }
+    }
+}
+
+/// An amount of memory in KiB ("4G", "512M").
+fn size_kib(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let unit = match unit {
+        "G" | "g" => GIB,
+        "M" | "m" => 1024,
+        _ => return None,
+    };
+    if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    number.parse::<u64>().ok()?.checked_mul(unit)
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Choices and facts in, a plan or a refusal out. Pure.
+
+use super::catalogue::{self, Change, Tunable};
+use super::evaluate::{self, Evaluated, Standing, Value};
+use super::facts::{THP, TuningFacts, drop_in};
+use super::{Choices, FLOW};
+use crate::detect::storage::DiskKind;
+use crate::engine::Step;
+use crate::engine::kernel_params::Parameter;
+use crate::engine::plan::{Note, PLAN_VERSION, Plan, Refusal, Warning};
+use crate::engine::steps::{RunningValue, SetRunningValues, WriteFile};
+use crate::flows::boot;
+use std::collections::BTreeMap;
+
+/// Makes the plan.
+///
+/// # Errors
+/// A refusal with its reason and what to do.
+pub fn plan(choices: &Choices, facts: &TuningFacts) -> Result<Plan, Refusal> {
+    if let Some(guidance) = &facts.immutable {
+        let reason = format!(
+            "{} is set up by its own tools; files written into it are lost or refused.",
+            facts.system
+        );
+        return Err(Refusal::new("immutable-system", reason, guidance.clone()));
+    }
+    let all = evaluate::all(facts);
+    let chosen = chosen(choices, &all)?;
+    let mut parameters: Vec<Parameter> = Vec::new();
+    let (mut files, mut running, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut warnings = Vec::new();
+    let mut done = Vec::new();
+    for (tunable, evaluated, given) in chosen {
+        let proposed = given.is_none_or(|g| evaluated.proposed.as_deref() == Some(g));
+        if evaluated.standing == Standing::AlreadySo && proposed {
+            continue;
+        }
+        let value = evaluate::value(tunable, evaluated, given, facts)?;
+        done.push(tunable.id.clone());
+        notes.push(note(evaluated, &value));
+        if tunable.risk > catalogue::Risk::Low {
+            warnings.push(Warning { message: format!("{}: {}", tunable.title, tunable.harms), remedy: None });
+        }
+        match value {
+            Value::Words(words) => parameters.extend(words),
+            value => {
+                files.extend(file(tunable, &value, facts));
+                running.extend(now(tunable, &value, facts));
+            }
+        }
+    }
+    let mut steps: Vec<Step> = files;
+    if facts.machine && !running.is_empty() {
+        steps.push(Step::SetRunningValues(SetRunningValues { values: running }));
+    }
+    let boot = if parameters.is_empty() { Vec::new() } else { boot::steps(&facts.boot, &parameters)? };
+    let needs_reboot = !boot.is_empty();
+    steps.extend(boot);
+    if steps.is_empty() {
+        notes.clear();
+        warnings.clear();
+    }
+    Ok(Plan {
+        version: PLAN_VERSION,
+        flow: FLOW.to_owned(),
+        choices: serde_json::to_value(choices).unwrap_or_default(),
+        facts: serde_json::to_value(facts).unwrap_or_default(),
+        permissions: steps.iter().flat_map(Step::permissions).collect(),
+        steps,
+        details: BTreeMap::from([("tunables".to_owned(), done.join(", "))]),
+        warnings,
+        notes,
+        needs_reboot,
+    })
+}
+
+type Chosen<'a> = (&'static Tunable, &'a Evaluated, Option<&'a str>);
+
+/// What was chosen, without contradictions.
+fn chosen<'a>(choices: &'a Choices, all: &'a [Evaluated]) -> Result<Vec<Chosen<'a>>, Refusal> {
+    for id in choices.set.keys() {
+        if catalogue::by_id(id).is_none() {
+            let reason = format!("There is no tunable `{}`.", id.escape_debug());
+            return Err(Refusal::new(
+                "no-such-tunable",
+                reason,
+                "`hostwright tuning list` shows all of them.",
+            ));
+        }
+    }
+    let mut chosen: Vec<Chosen<'a>> = Vec::new();
+    for (tunable, evaluated) in catalogue::all().iter().zip(all) {
+        match choices.set.get(&tunable.id) {
+            Some(given) => chosen.push((tunable, evaluated, given.as_deref())),
+            None if choices.recommended && evaluated.preselected => chosen.push((tunable, evaluated, None)),
+            None => {}
+        }
+    }
+    for (tunable, ..) in &chosen {
+        if let Some((other, ..)) = chosen.iter().find(|(o, ..)| tunable.excludes.contains(&o.id)) {
+            return Err(Refusal::new(
+                "contradictory",
+                format!("`{}` and `{}` contradict each other.", tunable.id, other.id),
+                "Choose one of them.",
+            ));
+        }
+    }
+    Ok(chosen)
+}
+
+fn note(evaluated: &Evaluated, value: &Value) -> Note {
+    let becomes = match value {
+        Value::Words(words) => words.iter().map(Parameter::as_str).collect::<Vec<_>>().join(" "),
+        Value::Numbers(numbers) => {
+            numbers.iter().map(|(k, v)| format!("{k} = {v}")).collect::<Vec<_>>().join(", ")
+        }
+        Value::Text(text) => text.clone(),
+    };
+    let now = evaluated.now.as_deref().unwrap_or("not known here");
+    Note {
+        topic: evaluated.id.clone(),
+        text: format!("{now} → {becomes}. {} ({})", evaluated.helps, evaluated.reason),
+        diff: None,
+    }
+}
+
+fn head(tunable: &Tunable) -> String {
+    format!("# Written by Hostwright: {}.\n", tunable.title)
+}
+
+/// The file that makes it so at every start.
+fn file(tunable: &Tunable, value: &Value, facts: &TuningFacts) -> Option<Step> {
+    let path = drop_in(&tunable.id, &tunable.change)?;
+    let body = match (&tunable.change, value) {
+        (Change::Sysctl { .. }, Value::Numbers(numbers)) => {
+            numbers.iter().map(|(key, value)| format!("{key} = {value}\n")).collect()
+        }
+        (Change::TransparentHugePages, Value::Text(text)) => format!("w {THP} - - - - {text}\n"),
+        (Change::Governor { .. }, Value::Text(text)) => {
+            format!("w /sys/devices/system/cpu/cpufreq/policy*/scaling_governor - - - - {text}\n")
+        }
+        (Change::IoScheduler { disks, .. }, Value::Text(text)) => {
+            let which = match disks {
+                DiskKind::Nvme => "KERNEL==\"nvme[0-9]*n[0-9]*\", ENV{DEVTYPE}==\"disk\"",
+                DiskKind::Ssd => {
+                    "KERNEL==\"sd[a-z]*\", ENV{DEVTYPE}==\"disk\", ATTR{queue/rotational}==\"0\""
+                }
+                DiskKind::Rotating => {
+                    "KERNEL==\"sd[a-z]*\", ENV{DEVTYPE}==\"disk\", ATTR{queue/rotational}==\"1\""
+                }
+                DiskKind::Virtual => "KERNEL==\"vd[a-z]*\", ENV{DEVTYPE}==\"disk\"",
+            };
+            format!(
+                "ACTION==\"add|change\", SUBSYSTEM==\"block\", {which}, ATTR{{queue/scheduler}}=\"{text}\"\n"
+            )
+        }
+        _ => return None,
+    };
+    let content = head(tunable) + &body;
+    let there = facts.files.get(&path).and_then(Option::as_ref);
+    if there.is_some_and(|f| f.text == content && f.mode == 0o644) {
+        return None;
+    }
+    Some(Step::WriteFile(WriteFile { path, content, mode: 0o644, reason: tunable.what.clone() }))
+}
+
+/// What makes it so now.
+fn now(tunable: &Tunable, value: &Value, facts: &TuningFacts) -> Vec<RunningValue> {
+    let pairs: Vec<(String, String)> = match (&tunable.change, value) {
+        (Change::Sysctl { .. }, Value::Numbers(numbers)) => numbers
+            .iter()
+            .map(|(key, value)| (format!("/proc/sys/{}", key.replace('.', "/")), value.to_string()))
+            .collect(),
+        (Change::TransparentHugePages, Value::Text(text)) => vec![(THP.to_owned(), text.clone())],
+        (Change::Governor { .. }, Value::Text(text)) => {
+            facts.governors.iter().map(|path| (path.clone(), text.clone())).collect()
+        }
+        (Change::IoScheduler { disks, .. }, Value::Text(text)) => {
+            let here = facts.disks.iter().filter(|(_, d)| d.kind == *disks);
+            here.map(|(name, _)| (format!("/sys/block/{name}/queue/scheduler"), text.clone())).collect()
+        }
+        _ => Vec::new(),
+    };
+    pairs.into_iter().map(|(path, value)| RunningValue { path, value }).collect()
+}

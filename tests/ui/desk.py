@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A desk for tests of the assistant: the program on a screen of its own, seen as assistive tools see it (AT-SPI),
+moved by keys as a person moves it.
+
+Runs inside desk.sh: a screen without a window manager, a session bus, the practice host around it.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import gi
+
+gi.require_version("Atspi", "2.0")
+from gi.repository import Atspi  # noqa: E402
+
+PATIENCE = 30
+
+
+class Failed(Exception):
+    """A test that does not hold."""
+
+
+def until(what, look, patience=PATIENCE):
+    """What look() returns as soon as that is true; fails when it does not become so."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            seen = look()
+        except Exception:  # a widget that went away in the middle of a look: look again
+            seen = None
+        if seen:
+            return seen
+        if time.monotonic() > end:
+            raise Failed(f"did not come within {patience} s: {what}")
+        time.sleep(0.05)
+
+
+def walk(node):
+    """A widget and all that it holds."""
+    if node is None:
+        return
+    yield node
+    for i in range(node.get_child_count()):
+        yield from walk(node.get_child_at_index(i))
+
+
+def shown(node):
+    """Whether a widget is on the screen. GTK 4.8 says so of windows only, and gives what is hidden no size."""
+    if node.get_component_iface() is None:
+        return False
+    box = node.get_extents(Atspi.CoordType.WINDOW)
+    return box.width > 0 and box.height > 0
+
+
+def usable(node):
+    return node.get_state_set().contains(Atspi.StateType.SENSITIVE)
+
+
+def text_of(node):
+    """The text of a label or an entry, else its name."""
+    text = node.get_text_iface()
+    if text is not None:
+        return Atspi.Text.get_text(text, 0, Atspi.Text.get_character_count(text))
+    return node.get_name() or ""
+
+
+class App:
+    """The assistant while it runs."""
+
+    open = []
+
+    def __init__(self, *arguments):
+        self.process = subprocess.Popen(["hostwright-assistant", *arguments])
+        App.open.append(self)
+        self.root = until("the assistant on the accessibility bus", self._find)
+
+    def _find(self):
+        desktop = Atspi.get_desktop(0)
+        for i in range(desktop.get_child_count()):
+            app = desktop.get_child_at_index(i)
+            if app and app.get_process_id() == self.process.pid:
+                return app
+        if self.process.poll() is not None:
+            raise SystemExit(f"the assistant ended with status {self.process.returncode}")
+        return None
+
+    def close(self):
+        App.open.remove(self)
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(10)
+
+    # --- what is seen ---
+
+    def all(self, role=None, name=None):
+        for node in walk(self.root):
+            try:
+                fits = (role is None or node.get_role_name() in ([role] if isinstance(role, str) else role))
+                if fits and (name is None or name in (node.get_name() or "")) and shown(node):
+                    yield node
+            except Exception:
+                continue
+
+    def find(self, role=None, name=None, patience=PATIENCE):
+        return until(f"a {role} called {name!r}", lambda: next(self.all(role, name), None), patience)
+
+    def texts(self):
+        """All words on the screen."""
+        return "\n".join(text_of(n) for n in self.all() if n.get_role_name() in ("label", "text", "heading"))
+
+    def wait_for(self, words, patience=PATIENCE):
+        until(f"the words {words!r}; the screen says:\n{self.texts()}", lambda: words in self.texts(), patience)
+
+    def focused(self):
+        for node in self.all():
+            if node.get_state_set().contains(Atspi.StateType.FOCUSED):
+                return node
+        return None
+
+    # --- what is done ---
+
+    def press(self, role, name, patience=PATIENCE):
+        """Presses a button as an assistive tool does. An ellipsis at the end of its name need not be written."""
+
+        def called(node):
+            return (node.get_name() or "").rstrip("\u2026") == name and usable(node)
+
+        node = until(
+            f"a {role} called {name!r} that can be pressed",
+            lambda: next((n for n in self.all(role, name) if called(n)), None),
+            patience,
+        )
+        if not node.get_action_iface().do_action(0):
+            raise Failed(f"the {role} {name!r} cannot be pressed")
+
+    def key(self, *keys):
+        """Presses keys, one after the other ("Tab", "alt+Right")."""
+        subprocess.run(["xdotool", "key", "--clearmodifiers", "--delay", "60", *keys], check=True)
+        time.sleep(0.1)
+
+    def tab_to(self, role, name, most=80):
+        """Goes there with Tab alone."""
+        for _ in range(most):
+            node = self.focused()
+            if node is not None and node.get_role_name() == role and name in (node.get_name() or ""):
+                return node
+            self.key("Tab")
+        at = self.focused()
+        where = f"{at.get_role_name()} {at.get_name()!r}" if at else "nothing"
+        raise Failed(f"Tab does not lead to the {role} {name!r}; it is at {where}")
+
+    def unnamed(self):
+        """Controls on the screen that have no name."""
+        controls = {
+            "push button", "button", "toggle button", "check box", "radio button", "switch", "text", "entry",
+            "combo box", "slider", "spin button", "progress bar", "level bar", "link",
+        }
+        lost = []
+        for node in self.all():
+            role = node.get_role_name()
+            inner = node.get_parent() and node.get_parent().get_role_name() in ("combo box", "text", "entry")
+            # GTK falls back to the name of the class.
+            name = re.sub(r"^(Gtk|Adw|Hw)[A-Z]\w+$", "", (node.get_name() or "").strip())
+            if role in controls and not name and not inner:
+                box = node.get_extents(Atspi.CoordType.WINDOW)
+                lost.append(f"{role} at {box.x},{box.y} {box.width}x{box.height}")
+        return lost
+
+
+def picture(path):
+    """A picture of the screen."""
+    time.sleep(0.4)
+    subprocess.run(["import", "-window", "root", path], check=True)
+
+
+def run(cases):
+    """Runs test functions; exits with 1 when one does not hold."""
+    wanted, failed = sys.argv[1:], 0
+    for case in cases:
+        if wanted and case.__name__ not in wanted:
+            continue
+        began = time.monotonic()
+        try:
+            case()
+            print(f"ok      {case.__name__} ({time.monotonic() - began:.1f} s)", flush=True)
+        except Exception as why:
+            failed += 1
+            folder = os.environ.get("SHOTS")
+            if folder:
+                picture(f"{folder}/failed-{case.__name__}.png")
+            print(f"FAILED  {case.__name__}: {why}", flush=True)
+            # The next case begins with a window of its own.
+            for app in list(App.open):
+                app.close()
+    sys.exit(1 if failed else 0)
