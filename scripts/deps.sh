@@ -31,18 +31,19 @@ packages=(
   dbus polkitd pkexec                    # the helper's bus and who may use it
   mmdebstrap debian-archive-keyring      # roots of other releases
   util-linux findutils                   # namespaces of the tests
-  qemu-system-x86 qemu-utils ovmf        # guests of the lab: kernels, disks, UEFI firmware
   libgtk-4-dev libadwaita-1-dev gettext  # the assistant
   adwaita-icon-theme fonts-cantarell     # its looks
   xvfb xdotool imagemagick               # its tests: a screen, keys, pictures
   at-spi2-core gir1.2-atspi-2.0 python3-gi # and what assistive tools see of it
   appstream desktop-file-utils           # its metadata
+  qemu-system-x86 qemu-utils ovmf        # guests of the lab: kernels, disks, UEFI firmware
+  git                                    # what belongs to a project that is put into an image
 )
 if [[ ${1:-} == kernels ]]; then
   packages+=(cpio)
 fi
 if [[ ${1:-} == lab ]]; then
-  packages+=(git squashfs-tools uidmap)                    # a project and its layers
+  packages+=(squashfs-tools uidmap)                        # the layers of an image
   packages+=(grub-common grub-pc-bin grub-efi-amd64-bin)   # what boots an image
   packages+=(xorriso mtools dosfstools e2fsprogs fdisk)    # ISO and disk images
 fi
@@ -92,7 +93,7 @@ if command -v apt-get >/dev/null; then
   fi
 else
   missing=()
-  for tool in cc make ld pkg-config msgfmt depmod mokutil openssl xz zstd bwrap dbus-daemon pkcheck mmdebstrap unshare setpriv qemu-system-x86_64 qemu-img; do
+  for tool in cc make ld pkg-config msgfmt depmod mokutil openssl xz zstd bwrap dbus-daemon pkcheck mmdebstrap unshare setpriv git qemu-system-x86_64 qemu-img; do
     if ! command -v "$tool" >/dev/null; then missing+=("$tool"); fi
   done
   [[ ${#missing[@]} -eq 0 ]] || fail "only apt is used here. Please install what holds these programs: ${missing[*]}"

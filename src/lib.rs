@@ -27,6 +27,7 @@
 //!
 //! *reading a machine* → [`detect`]; *deciding* → `flows`; *changing a machine* → [`engine::steps`];
 //! *crossing the privilege boundary* → `ipc` and `helper`; *showing* → `cli` and `ui`.
+//! *a large file from elsewhere* → [`fetch`];
 //! *a virtual machine* → [`guest`], and [`init`] inside it.
 //! Arrows go one way: `cli, ui → ipc → helper → engine → guest → host`, and `flows → engine, detect, guest`.
 
@@ -37,6 +38,7 @@ extern crate self as hostwright;
 pub mod cli;
 pub mod detect;
 pub mod engine;
+pub mod fetch;
 pub mod flows;
 pub mod guest;
 pub mod helper;

@@ -72,6 +72,7 @@ fn every_subcommand_explains_itself() {
         "vgpu plan",
         "vgpu gpus",
         "vgpu drivers",
+        "vgpu download",
         "plan",
         "apply",
         "undo",

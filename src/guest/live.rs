@@ -227,6 +227,7 @@ impl Live {
     fn read(&mut self, events: &mut dyn FnMut(GuestEvent<'_>)) {
         let (heard, at) = (&mut self.heard, ms(self.began.elapsed()));
         let until = self.until.as_ref();
+        let stages = heard.stages.len();
         self.console.read(&mut |bytes| heard.console_bytes(bytes, at, until, events));
         self.firmware.read(&mut |bytes| heard.firmware_bytes(bytes, at, events));
         self.stdout.read(&mut |bytes| {
@@ -249,6 +250,10 @@ impl Live {
                 heard.seen.qemu_said.push_str(&String::from_utf8_lossy(bytes));
             }
         });
+        if let (Some(until), None) = (until, &heard.reached) {
+            let new = heard.stages.get(stages..).unwrap_or_default();
+            heard.reached = new.iter().find(|s| until.is_match(&s.name)).map(|s| s.name.clone());
+        }
         if heard.seen.hello {
             self.input.may_end();
         }

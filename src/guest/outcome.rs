@@ -101,7 +101,10 @@ pub(super) fn decide(guest: &Guest, seen: &Seen, troubles: &[Trouble]) -> Outcom
     if let Some(message) = first(TroubleKind::Oops) {
         return Outcome::Oops { message };
     }
-    if let Some(message) = first(TroubleKind::LockUp) {
+    // One that hung for a while, as happens when the host is busy, and then shut down in order did get further.
+    if let Some(message) = first(TroubleKind::LockUp)
+        && seen.shutdown.as_deref() != Some("guest-shutdown")
+    {
         return Outcome::LockUp { message };
     }
     let ours = matches!(&guest.boot, Boot::Kernel(_));

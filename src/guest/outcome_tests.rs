@@ -77,6 +77,12 @@ fn every_way_to_end_has_its_name() {
         ("panic", command(), reset(true), vec![K::Oops, K::Panic]),
         ("oops", command(), timed_out(true), vec![K::Oops]),
         ("lock_up", command(), timed_out(true), vec![K::LockUp]),
+        (
+            "powered_off",
+            iso(),
+            Seen { qemu: Some(Ended::Code(0)), shutdown: Some("guest-shutdown".into()), ..seen(true) },
+            vec![K::LockUp],
+        ),
         ("timed_out", command(), timed_out(true), vec![K::Warning]),
         ("never_reached_init", command(), timed_out(false), vec![]),
         ("never_reached_init", command(), reset(false), vec![]),

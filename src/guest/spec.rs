@@ -29,7 +29,7 @@ pub struct Guest {
     pub disks: Vec<Disk>,
     /// Ended after so many seconds; never when 0.
     pub timeout: u32,
-    /// Ended, with success, once a line of the console matches this regular expression.
+    /// Ended, with success, once a line of the console, or the name of a stage, matches this regular expression.
     #[serde(default)]
     pub until: Option<String>,
 }

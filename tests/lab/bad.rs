@@ -52,8 +52,10 @@ fn what_cannot_be_booted_is_refused_with_what_to_do() {
 #[test]
 fn a_kernel_without_a_way_to_share_is_refused_by_the_options_name() {
     let scene = Scene::new();
-    let (kernel, boot) = (kernel(), scene.home.path().join("boot"));
+    let (kernel, home) = (kernel(), scene.home.path());
+    let (boot, modules) = (home.join("boot"), home.join("lib/modules").join(&kernel));
     std::fs::create_dir(&boot).unwrap();
+    std::fs::create_dir_all(&modules).unwrap();
     let image = boot.join(format!("vmlinuz-{kernel}"));
     std::fs::copy(format!("/boot/vmlinuz-{kernel}"), &image).unwrap();
     let config = std::fs::read_to_string(format!("/boot/config-{kernel}")).unwrap();
@@ -66,6 +68,21 @@ fn a_kernel_without_a_way_to_share_is_refused_by_the_options_name() {
         })
         .collect();
     std::fs::write(boot.join(format!("config-{kernel}")), config).unwrap();
+    // The same modules, but for those.
+    let real = std::path::Path::new("/lib/modules").join(&kernel);
+    for name in ["modules.builtin", "modules.builtin.modinfo", "modules.order", "modules.alias"] {
+        if real.join(name).exists() {
+            std::fs::copy(real.join(name), modules.join(name)).unwrap();
+        }
+    }
+    std::os::unix::fs::symlink(real.join("kernel"), modules.join("kernel")).unwrap();
+    let index = std::fs::read_to_string(real.join("modules.dep")).unwrap();
+    let index: String = index
+        .lines()
+        .filter(|l| !l.split(':').next().is_some_and(|m| m.contains("9p") || m.contains("virtiofs")))
+        .map(|l| format!("{l}\n"))
+        .collect();
+    std::fs::write(modules.join("modules.dep"), index).unwrap();
     let out = scene.run(["boot", "--kernel", image.to_str().unwrap(), "--", "true"]);
     let said = text(&out.stderr);
     assert_eq!(out.status.code(), Some(3), "{said}");
@@ -81,10 +98,10 @@ fn a_guest_that_does_not_end_is_ended_in_time() {
     let began = Instant::now();
     let kernel = kernel();
     let out =
-        scene.run(["boot", "--kernel", &kernel, "--root", "none", "--timeout", "30", "--", "sleep", "1000"]);
+        scene.run(["boot", "--kernel", &kernel, "--root", "none", "--timeout", "20", "--", "sleep", "1000"]);
     let said = text(&out.stderr);
     assert_eq!(out.status.code(), Some(255), "{said}");
-    assert!(said.contains("did not end within 30 s"), "{said}");
+    assert!(said.contains("did not end within 20 s"), "{said}");
     assert!(began.elapsed() < Duration::from_secs(40));
     assert_eq!(scene.report()["report"]["outcome"]["kind"], "timed_out");
     scene.nothing_is_left();

@@ -90,6 +90,7 @@ fi
 if wanted kill; then
   work=$lab/work
   before=$(wc -l </proc/self/mountinfo)
+  echo "$work" >"$scratch/work"
   for ((n = 0; n < ${KILLS:-5}; n++)); do
     "$hostwright" lab build "${options[@]}" --refresh >/dev/null 2>&1 &
     build=$!
@@ -99,7 +100,8 @@ if wanted kill; then
     wait "$build" 2>/dev/null || true
     # All of it dies with its parent; the kernel needs a moment to take namespaces down.
     for ((i = 0; i < 50; i++)); do
-      left=$(grep -laF "$work" /proc/[0-9]*/cmdline 2>/dev/null | grep -v "^/proc/$$/" || true)
+      # From a file: in its own arguments grep would find itself.
+      left=$(grep -laF -f "$scratch/work" /proc/[0-9]*/cmdline 2>/dev/null || true)
       [[ -n $left ]] || break
       sleep 0.1
     done

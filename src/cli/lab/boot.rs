@@ -101,7 +101,7 @@ pub(crate) struct Boot {
     /// Call the guest NAME, for `hostwright lab list` and its companions
     #[arg(short, long, value_name = "NAME", value_parser = name, help_heading = "The run")]
     name: Option<String>,
-    /// End the guest with success once a line of its console matches this regular expression
+    /// End the guest with success once a line of its console, or the name of a stage that it reports, matches
     #[arg(long, value_name = "REGEX", help_heading = "The run")]
     until: Option<String>,
     /// Show the console on standard error while the guest runs
@@ -115,7 +115,7 @@ pub(crate) struct Boot {
     dry_run: bool,
 
     /// What runs in a directly booted kernel; nothing: success once the guest is up
-    #[arg(last = true, value_name = "COMMAND")]
+    #[arg(last = true, value_name = "COMMAND", help_heading = "Arguments")]
     command: Vec<String>,
 }
 
@@ -151,14 +151,17 @@ fn variable(text: &str) -> Result<(String, String), String> {
 pub(super) fn name(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let number = text.chars().all(|c| c.is_ascii_digit());
-    if text.is_empty() || text.len() > 64 || text.starts_with(['.', '-']) || number || text == "last" {
-        return Err("a name has up to 64 characters, and is neither a number nor `last`".into());
+    let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if text.len() > 64 || !begins || !text.chars().all(fits) {
+        return Err(
+            "a name has up to 64 letters, digits, `.`, `_` and `-`, and begins with one of the first two"
+                .into(),
+        );
     }
-    if text.chars().all(fits) {
-        Ok(text.to_owned())
-    } else {
-        Err("a name has letters, digits, `.`, `_` and `-`".into())
+    if number || text == "last" {
+        return Err("a number and `last` are names of runs".into());
     }
+    Ok(text.to_owned())
 }
 
 /// Runs `lab boot`.

@@ -195,7 +195,7 @@ pub(super) fn words(report: &Report) -> String {
             format!("the kernel never got to its first process: {reason}")
         }
         Outcome::NothingBootable { reason } => format!("the firmware found nothing to boot: {reason}"),
-        Outcome::Reached { line } => format!("the console says: {}", line.trim()),
+        Outcome::Reached { line } => format!("what was waited for came: {}", line.trim()),
         Outcome::TimedOut { seconds } => format!("the guest did not end within {seconds} s, and was ended"),
         Outcome::Cancelled => "cancelled".into(),
         Outcome::Stopped => "the guest was stopped from outside".into(),

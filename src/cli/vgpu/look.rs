@@ -5,10 +5,10 @@ use crate::cli::errors::{Exit, Problem};
 use crate::cli::session::Session;
 use crate::flows::vgpu::catalogue::{Branch, CatalogueError, ETC_DIR, Source};
 use crate::flows::vgpu::{Catalogue, Choices, Decision, Role, Rules, VgpuFacts, decide, gather};
-use crate::host::Root;
+use crate::host::{HostError, Root};
 use crate::tell::sentence;
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What can be chosen.
 #[derive(Debug, Clone, Default, Args)]
@@ -42,6 +42,18 @@ impl Wanted {
     }
 }
 
+/// The person's own folder of this flow.
+pub(super) fn config_dir() -> Option<PathBuf> {
+    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
+    let config = config.or_else(|| std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".config")));
+    config.filter(|c| c.is_absolute()).map(|c| c.join("hostwright/vgpu"))
+}
+
+/// A folder of the person's that cannot be opened.
+pub(super) fn problem_of_folder(dir: &Path, error: &HostError) -> Problem {
+    Problem::file("open the folder", dir, &error.source)
+}
+
 /// The built-in tables, those of the machine, those of the person.
 ///
 /// # Errors
@@ -50,14 +62,12 @@ pub(super) fn catalogue(session: &Session) -> Result<Catalogue, Problem> {
     let host = session.host()?;
     let own = nix::unistd::geteuid().as_raw();
     let owners = [0, own];
-    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
-    let config = config.or_else(|| std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".config")));
-    let config = config.filter(|c| c.is_absolute()).map(|c| c.join("hostwright/vgpu"));
+    let config = config_dir();
     let home = match &config {
         Some(dir) => match Root::open(dir) {
             Ok(root) => Some(root),
             Err(e) if e.is_not_found() => None,
-            Err(e) => return Err(Problem::file("open the folder", dir, &e.source)),
+            Err(e) => return Err(problem_of_folder(dir, &e)),
         },
         None => None,
     };
@@ -68,7 +78,7 @@ pub(super) fn catalogue(session: &Session) -> Result<Catalogue, Problem> {
     Catalogue::load(&sources).map_err(|e| problem(&e, config.as_deref()))
 }
 
-fn problem(error: &CatalogueError, home: Option<&std::path::Path>) -> Problem {
+fn problem(error: &CatalogueError, home: Option<&Path>) -> Problem {
     let mut text = error.to_string();
     if let Some(home) = home {
         // Files of the person's folder are named from that folder on.

@@ -3,6 +3,7 @@
 
 mod branches;
 mod check;
+mod download;
 mod drivers;
 mod gpus;
 mod look;
@@ -14,7 +15,7 @@ use clap::{Args, Subcommand};
 
 /// NVIDIA vGPU on Proxmox VE: which card, which branch, which kernel
 ///
-/// Nothing is installed yet: these subcommands look, decide, and tell.
+/// Nothing is installed yet: these subcommands look, decide, tell, and fetch the driver's file.
 #[derive(Debug, Args)]
 pub(crate) struct Vgpu {
     #[command(subcommand)]
@@ -28,6 +29,7 @@ enum Command {
     Plan(plan::Plan),
     Gpus(gpus::Gpus),
     Drivers(drivers::Drivers),
+    Download(download::Download),
 }
 
 /// Runs `vgpu`.
@@ -38,6 +40,7 @@ pub(crate) fn run(session: &mut Session, args: Vgpu) -> Result<Exit, Problem> {
         Command::Plan(args) => plan::run(session, &args),
         Command::Gpus(args) => gpus::run(session, &args),
         Command::Drivers(args) => drivers::run(session, &args),
+        Command::Download(args) => download::run(session, &args),
     }
 }
 

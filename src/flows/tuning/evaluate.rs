@@ -3,7 +3,7 @@
 
 use super::catalogue::{self, Change, Risk, Tunable};
 use super::facts::{THP, TuningFacts};
-use crate::engine::kernel_params::Parameter;
+use crate::engine::kernel_params::{CommandLine, Parameter};
 use crate::engine::plan::Refusal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -316,9 +316,12 @@ fn huge_pages(page_kib: u64, facts: &TuningFacts) -> Found {
         }
         Err(refusal) => return found(Standing::CouldNotLook, now, None, refusal.reason),
         Ok(line) => {
-            if let Some(word) = line.named("hugepages").first() {
+            if let Some((word, kib)) = reserved(&line, page_kib) {
                 let reason = format!("`{word}` is on the command line already");
-                return found(Standing::NotApplicable, now, None, reason);
+                return match kib {
+                    Some(kib) => found(Standing::AlreadySo, Some(amount(kib)), None, reason),
+                    None => found(Standing::NotApplicable, now, None, reason),
+                };
             }
         }
     }
@@ -334,6 +337,15 @@ fn huge_pages(page_kib: u64, facts: &TuningFacts) -> Found {
     }
     let reason = format!("say how much your guests need, up to {}", amount(limit_kib(memory) / GIB * GIB));
     found(Standing::CanBeSet, now, Some(amount(proposed)), reason)
+}
+
+/// The word that reserves huge pages, and how much it reserves in KiB where it is of just this size.
+fn reserved(line: &CommandLine, page_kib: u64) -> Option<(String, Option<u64>)> {
+    let pages = line.value("hugepages")?;
+    // Without a size before it the kernel means its own default, which is of 2 MiB on these machines.
+    let size = line.value("hugepagesz").and_then(|size| size_kib(&size)).unwrap_or(2048);
+    let kib = pages.parse::<u64>().ok().and_then(|n| n.checked_mul(size)).filter(|_| size == page_kib);
+    Some((format!("hugepages={pages}"), kib))
 }
 
 /// KiB as people write them ("4G").
@@ -431,6 +443,14 @@ pub(super) fn value(
         }
         Change::AmdIommu => Ok(Value::Words(Vec::new())),
         Change::HugePages { page_kib } => {
+            if evaluated.standing == Standing::AlreadySo {
+                return Err(refused(
+                    "not-here",
+                    tunable,
+                    &evaluated.reason,
+                    "Take that back first, or change it there.",
+                ));
+            }
             let memory = facts.memory_kib.unwrap_or(0);
             let wanted = given.or(evaluated.proposed.as_deref()).unwrap_or_default();
             let kib = size_kib(wanted).ok_or_else(|| {
@@ -511,6 +531,12 @@ pub(super) fn value(
             Ok(Value::Text(value.to_owned()))
         }
     }
+}
+
+/// Whether a value that was given is what is there already.
+pub(super) fn is_now(evaluated: &Evaluated, given: &str) -> bool {
+    let now = evaluated.now.as_deref();
+    now == Some(given) || now.and_then(size_kib).is_some_and(|kib| size_kib(given) == Some(kib))
 }
 
 /// An amount of memory in KiB ("4G", "512M").

@@ -32,7 +32,8 @@ pub fn plan(choices: &Choices, facts: &TuningFacts) -> Result<Plan, Refusal> {
     let mut warnings = Vec::new();
     let mut done = Vec::new();
     for (tunable, evaluated, given) in chosen {
-        let proposed = given.is_none_or(|g| evaluated.proposed.as_deref() == Some(g));
+        let proposed =
+            given.is_none_or(|g| evaluated.proposed.as_deref() == Some(g) || evaluate::is_now(evaluated, g));
         if evaluated.standing == Standing::AlreadySo && proposed {
             continue;
         }

@@ -202,7 +202,7 @@ fn what_a_person_set_is_left_alone_and_named() {
     let mut facts = desktop();
     let text = "GRUB_CMDLINE_LINUX=\"hugepages=16 iommu=soft\"\n".to_owned();
     facts.boot.files.insert("/etc/default/grub".into(), Finding::Seen(BootFile { text, mode: 0o644 }));
-    assert!(self::refusal(&facts, &[("hugepages-2m", None)]).reason.contains("`hugepages=16`"));
+    assert!(self::refusal(&facts, &[("hugepages-2m", Some("1G"))]).reason.contains("`hugepages=16`"));
     assert!(self::refusal(&facts, &[("iommu-passthrough", None)]).reason.contains("`iommu=soft`"));
 }
 
@@ -232,6 +232,13 @@ fn what_is_so_already_is_not_done_again() {
     let path = "/etc/sysctl.d/90-hostwright-swappiness.conf".to_owned();
     facts.files.insert(path, Some(BootFile { text, mode: 0o644 }));
     assert!(plan(&choose(&[("swappiness", None)]), &facts).unwrap().is_empty());
+    let text = "GRUB_CMDLINE_LINUX=\"hugepagesz=2M hugepages=256 iommu=pt\"\n".to_owned();
+    facts.boot.files.insert("/etc/default/grub".into(), Finding::Seen(BootFile { text, mode: 0o644 }));
+    let again = [("hugepages-2m", Some("512M")), ("iommu-passthrough", None)];
+    assert!(plan(&choose(&again), &facts).unwrap().is_empty());
+    assert!(plan(&choose(&[("hugepages-2m", None)]), &facts).unwrap().is_empty());
+    assert_eq!(refusal(&facts, &[("hugepages-2m", Some("1G"))]).code, "not-here");
+    assert_eq!(refusal(&facts, &[("hugepages-1g", Some("1G"))]).code, "not-here");
 }
 
 #[test]

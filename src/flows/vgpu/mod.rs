@@ -13,6 +13,7 @@ pub mod catalogue;
 pub mod choices;
 pub mod decide;
 pub mod decision;
+pub mod download;
 pub mod facts;
 mod kernel;
 mod prepare;

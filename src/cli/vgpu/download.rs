@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `hostwright vgpu download`: the host driver's file.
+
+use super::look::{catalogue, config_dir, problem_of_folder};
+use crate::cli::confirm;
+use crate::cli::detect::render_rows;
+use crate::cli::errors::{Exit, Problem};
+use crate::cli::look::{Mark, bytes};
+use crate::cli::progress::looking;
+use crate::cli::session::Session;
+use crate::engine::Event;
+use crate::fetch::{Folder, Net, Progress, Retry, Source, Verified};
+use crate::flows::vgpu::catalogue::{Branch, DriverEntry};
+use crate::flows::vgpu::download::{DownloadError, Mirror, Obtained, PORTAL, Pins, Request, obtain};
+use crate::host::Root;
+use crate::tell::{Row, sentence};
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+/// Get the host driver's file: from a file, an address or a mirror of your own
+///
+/// It is fetched in one pass that writes and hashes, gone on with after an interruption, taken out of a zip bundle
+/// where it is in one, looked at without being run, verified, and only then named. A file of that name which is not
+/// the one is kept as NAME.bak.N.
+///
+/// Nothing is preset as a source: NVIDIA's licensing portal hands the files out to those entitled
+/// (ui.licensing.nvidia.com). A mirror of your own stands in ~/.config/hostwright/vgpu/mirror.toml:
+/// template = "https://files.example/{branch}/{file_name}", and user and password, or token, or ca_file.
+#[derive(Debug, Args)]
+pub(crate) struct Download {
+    /// Version of the vGPU software (16.9)
+    #[arg(long, value_name = "BRANCH")]
+    branch: Branch,
+    /// A file (a .run or a zip bundle) or an address; without it the mirror
+    #[arg(long, value_name = "FILE|URL")]
+    from: Option<String>,
+    /// Folder to put it into [default: ~/.local/share/hostwright/vgpu]
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+    /// Take a file of which nothing is known, and pin its SHA-256
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// Runs `vgpu download`.
+pub(crate) fn run(session: &mut Session, args: &Download) -> Result<Exit, Problem> {
+    let catalogue = catalogue(session)?;
+    let Some(driver) = catalogue.driver(args.branch) else {
+        return Err(Problem::usage(format!("Branch {} is not in the catalogue.", args.branch))
+            .remedy("`hostwright vgpu drivers` lists them."));
+    };
+    let mirror = mirror()?;
+    let (source, from, net) = source(args, driver, &mirror)?;
+    let to = match &args.to {
+        Some(to) => to.clone(),
+        None => base("XDG_DATA_HOME", ".local/share")?.join("hostwright/vgpu"),
+    };
+    let folder = Folder::open(&to).map_err(|e| problem(&e.into()))?;
+    let state = base("XDG_STATE_HOME", ".local/state")?.join("hostwright/vgpu");
+    std::fs::create_dir_all(&state).map_err(|e| Problem::file("make the folder", &state, &e))?;
+    let mut pins = Root::open(&state)
+        .map_err(|e| problem_of_folder(&state, &e))
+        .and_then(|root| Pins::load(root).map_err(|e| problem(&e.into())))?;
+    let request = Request {
+        driver,
+        source: source.as_ref(),
+        from: &from,
+        folder: &folder,
+        net: &net,
+        retry: &Retry::default(),
+        now: session.host()?.clock().now().to_string(),
+    };
+    let (voice, json, yes) = (session.voice.clone(), session.json(), args.yes);
+    let cancel = session.watch.cancel.clone();
+    let obtained = looking(&session.voice, &session.watch, session.screen.verbose, false, |sink| {
+        let mut told = |p: Progress| {
+            let total = p.total.unwrap_or(p.done);
+            sink.event(Event::Progress { step: 0, done: p.done, total, unit: "bytes".to_owned() });
+        };
+        let mut consent = |question: &crate::flows::vgpu::download::Question<'_>| {
+            if yes || !confirm::can_ask(json) {
+                return yes;
+            }
+            voice.say(&format!(
+                "\nNothing is known of this file.\n  It says: {}\n  SHA-256: {}\n  From:    {}\n",
+                crate::cli::look::clean(&question.header.label),
+                question.digests.sha256,
+                question.from
+            ));
+            confirm::ask(&voice, "Take it, and pin its SHA-256 from now on?").unwrap_or(false)
+        };
+        obtain(&request, &mut pins, &cancel, &mut told, &mut consent).map_err(|e| problem(&e))
+    })?;
+    let Some(obtained) = obtained else {
+        return Err(Problem::new(
+            Exit::Refused,
+            "no-source",
+            "There is nowhere to get it from",
+            format!("{} is not in {}, and no source is given.", driver.file_name, to.display()),
+        )
+        .remedy(format!(
+            "Download it from {PORTAL}, and give it with --from FILE; or name a mirror of your own in mirror.toml."
+        )));
+    };
+    if session.json() {
+        session.screen.document(&obtained)?;
+    } else {
+        let text = render_rows(session.look(), &[("Driver", rows(driver, &obtained))]);
+        session.screen.print(&text);
+    }
+    Ok(Exit::Done)
+}
+
+fn rows(driver: &DriverEntry, obtained: &Obtained) -> Vec<Row> {
+    let (mark, text) = match (obtained.verified, obtained.consented) {
+        (Verified::Sha256, _) => (Mark::Good, "its SHA-256 is the one that is known"),
+        (Verified::Md5, _) => {
+            (Mark::Good, "its MD5 is the published one: it is undamaged; its SHA-256 is pinned from now on")
+        }
+        (Verified::Nothing, _) => {
+            (Mark::Warning, "nothing was known of it; its SHA-256 is pinned from now on")
+        }
+    };
+    let how = if obtained.was_there {
+        "was there already".to_owned()
+    } else {
+        format!("{} transferred", bytes(obtained.transferred))
+    };
+    let mut rows = vec![
+        Row::new(Mark::Good, "File", obtained.path.display().to_string()),
+        Row::new(Mark::Neutral, "Branch", format!("{} ({})", driver.branch, driver.host_driver)),
+        Row::new(Mark::Neutral, "Size", format!("{}; {how}", bytes(obtained.digests.size))),
+        Row::new(mark, "Verified", text),
+        Row::new(Mark::Neutral, "SHA-256", &obtained.digests.sha256),
+        Row::new(Mark::Neutral, "Says", &obtained.header.label),
+    ];
+    if obtained.payload_intact == Some(true) {
+        rows.push(Row::new(Mark::Good, "Archive", "agrees with the checksum in its own header"));
+    }
+    if let Some(kept) = &obtained.kept {
+        rows.push(Row::new(Mark::Warning, "Kept", format!("another file had its name; it is {kept} now")));
+    }
+    rows
+}
+
+/// A base directory (XDG Base Directory Specification).
+fn base(variable: &str, below_home: &str) -> Result<PathBuf, Problem> {
+    let own = std::env::var_os(variable).map(PathBuf::from).filter(|p| p.is_absolute());
+    let home =
+        std::env::var_os("HOME").map(|h| PathBuf::from(h).join(below_home)).filter(|p| p.is_absolute());
+    own.or(home)
+        .ok_or_else(|| Problem::usage(format!("Neither HOME nor {variable} says where files belong.")))
+}
+
+/// The mirror of the person, when there is one.
+fn mirror() -> Result<Mirror, Problem> {
+    let Some(dir) = config_dir() else { return Ok(Mirror::default()) };
+    let root = match Root::open(&dir) {
+        Ok(root) => root,
+        Err(e) if e.is_not_found() => return Ok(Mirror::default()),
+        Err(e) => return Err(problem_of_folder(&dir, &e)),
+    };
+    let meta = match root.metadata("/mirror.toml") {
+        Ok(meta) => meta,
+        Err(e) if e.is_not_found() => return Ok(Mirror::default()),
+        Err(e) => return Err(e.into()),
+    };
+    let bytes = root.read_at_most("/mirror.toml", 64 << 10)?;
+    Mirror::parse(&String::from_utf8_lossy(&bytes), meta.mode).map_err(|e| {
+        let path = dir.join("mirror.toml");
+        Problem::new(
+            Exit::Usage,
+            "bad-mirror",
+            &format!("{} cannot be used", path.display()),
+            sentence(&e.to_string()),
+        )
+    })
+}
+
+/// Where from, how that is told, and how the network is used for it. Credentials belong to the mirror alone.
+fn source(
+    args: &Download,
+    driver: &DriverEntry,
+    mirror: &Mirror,
+) -> Result<(Option<Source>, String, Net), Problem> {
+    match &args.from {
+        Some(url) if url.contains("://") => {
+            let host = url.split("://").nth(1).unwrap_or("").split(['/', ':']).next().unwrap_or("");
+            if host == "mega.nz" || host.ends_with(".mega.nz") {
+                return Err(Problem::usage("Files of mega.nz are encrypted in a way of its own.").remedy(
+                    "Fetch it with `megatools dl URL` (package megatools) and give it with --from FILE.",
+                ));
+            }
+            let shown = url.split(['?', '#']).next().unwrap_or(url).to_owned();
+            Ok((Some(Source::Url(url.clone())), shown, Net::default()))
+        }
+        Some(path) => Ok((Some(Source::File(PathBuf::from(path))), path.clone(), Net::default())),
+        None => {
+            let bad = |e: &dyn std::fmt::Display| {
+                Problem::new(
+                    Exit::Usage,
+                    "bad-mirror",
+                    "mirror.toml cannot be used",
+                    sentence(&e.to_string()),
+                )
+            };
+            let Some(url) = mirror.url(driver).map_err(|e| bad(&e))? else {
+                return Ok((None, String::new(), Net::default()));
+            };
+            let authorities = match &mirror.ca_file {
+                Some(path) => {
+                    let read = std::fs::read(path);
+                    Some(read.map_err(|e| Problem::file("read", Path::new(path), &e))?)
+                }
+                None => None,
+            };
+            let credentials = mirror.credentials().map_err(|e| bad(&e))?;
+            let shown = url.split(['?', '#']).next().unwrap_or(&url).to_owned();
+            Ok((Some(Source::Url(url)), shown, Net { credentials, authorities, ..Net::default() }))
+        }
+    }
+}
+
+fn problem(error: &DownloadError) -> Problem {
+    use crate::fetch::FetchError;
+    let text = sentence(&error.to_string());
+    match error {
+        DownloadError::Fetch(FetchError::Cancelled) => Problem::cancelled(),
+        DownloadError::NoConsent => Problem::new(Exit::Refused, "no-consent", "It was not taken", text)
+            .remedy("Compare its SHA-256 with NVIDIA's, and add --yes."),
+        DownloadError::Pinned { .. } => Problem::new(Exit::Refused, "pinned", "It is another file", text)
+            .remedy("When NVIDIA has published it anew, remove its entry from pins.json in ~/.local/state/hostwright/vgpu."),
+        DownloadError::Other { .. } | DownloadError::Run { .. } => {
+            Problem::new(Exit::Refused, "not-the-driver", "This is not the driver", text)
+        }
+        DownloadError::Fetch(FetchError::Checksum { .. } | FetchError::Size { .. }) => {
+            Problem::new(Exit::Refused, "checksum", "It is not the file", text)
+        }
+        DownloadError::Fetch(FetchError::Address { .. } | FetchError::ClearCredentials(_)) => {
+            Problem::new(Exit::Usage, "address", "It cannot be fetched from there", text)
+        }
+        _ => Problem::new(Exit::Failed, "download", "The driver was not fetched", text),
+    }
+}

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The host driver's file: found, fetched, taken out of its bundle, looked at, verified, pinned.
+//!
+//! ```text
+//!   DriverEntry + Pins ─► Expected ─┐
+//!   Source: file, URL, mirror ──────┴─► obtain ─► there already, or part ─► header ─► consent? ─► name
+//! ```
+//!
+//! Nothing here needs privileges: the file is handed on later as what it is.
+
+mod mirror;
+mod pins;
+
+pub use mirror::{Mirror, MirrorError};
+pub use pins::{Pin, Pins, PinsError};
+
+use super::catalogue::{DriverEntry, Form};
+use crate::fetch::{
+    BundleError, Digests, Expected, FetchError, Folder, Hashers, Net, Part, Progress, Retry, RunError,
+    RunFile, Source, Verified, extract, fetch, inspect, is_zip, verify_payload,
+};
+use crate::host::Cancel;
+use serde::Serialize;
+use std::fs::File;
+use std::path::PathBuf;
+
+/// The documented source of the files.
+pub const PORTAL: &str = "https://ui.licensing.nvidia.com (Software Downloads, platform Linux KVM)";
+
+/// What is there in the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Obtained {
+    /// The file.
+    pub path: PathBuf,
+    /// Whether it was there already.
+    pub was_there: bool,
+    /// How well it is verified.
+    pub verified: Verified,
+    /// Whether a person (or `--yes`) took it without anything known of it.
+    pub consented: bool,
+    /// Its checksums.
+    pub digests: Digests,
+    /// What its header says.
+    pub header: RunFile,
+    /// Whether the archive inside agrees with the header's own checksum; `None` when it has none.
+    pub payload_intact: Option<bool>,
+    /// Under which name an older file was kept.
+    pub kept: Option<String>,
+    /// Bytes that were transferred this time.
+    pub transferred: u64,
+}
+
+/// Why there is no driver.
+#[derive(Debug, thiserror::Error)]
+pub enum DownloadError {
+    /// The transfer failed.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The bundle is of no use.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// It is no driver.
+    #[error("{path}: {error}")]
+    Run {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        error: RunError,
+    },
+    /// It is another driver.
+    #[error(
+        "this file is \u{201c}{label}\u{201d} ({target_dir}), and not the vGPU host driver {wanted}; take the \
+         Linux KVM host driver of this branch"
+    )]
+    Other {
+        /// As it says of itself.
+        label: String,
+        /// The folder it unpacks into.
+        target_dir: String,
+        /// What is wanted.
+        wanted: String,
+    },
+    /// Nobody consented.
+    #[error("nothing is known of this file, and it was not taken")]
+    NoConsent,
+    /// The checksum does not agree with what was pinned at its first use.
+    #[error("{error} (the SHA-256 was pinned at its first use, {when}, from {from})")]
+    Pinned {
+        /// What differs.
+        error: FetchError,
+        /// When it was pinned.
+        when: String,
+        /// From where it came then.
+        from: String,
+    },
+    /// Pins cannot be read or written.
+    #[error(transparent)]
+    Pins(#[from] PinsError),
+}
+
+/// What a person is asked when nothing is known of a file.
+#[derive(Debug)]
+pub struct Question<'a> {
+    /// Its checksums.
+    pub digests: &'a Digests,
+    /// What its header says.
+    pub header: &'a RunFile,
+    /// Where it comes from.
+    pub from: &'a str,
+}
+
+/// How to obtain a file.
+pub struct Request<'a> {
+    /// The driver.
+    pub driver: &'a DriverEntry,
+    /// Where from; `None`: only what is there already will do.
+    pub source: Option<&'a Source>,
+    /// Where from, for people and pins.
+    pub from: &'a str,
+    /// Where to.
+    pub folder: &'a Folder,
+    /// How the network is used.
+    pub net: &'a Net,
+    /// How often to try.
+    pub retry: &'a Retry,
+    /// When, for pins (RFC 3339).
+    pub now: String,
+}
+
+/// Obtains the host driver's file. `None` when it is not there and there is no source.
+///
+/// # Errors
+/// See [`DownloadError`]. A file that is not the driver never takes its name.
+pub fn obtain(
+    request: &Request<'_>,
+    pins: &mut Pins,
+    cancel: &Cancel,
+    told: &mut dyn FnMut(Progress),
+    consent: &mut dyn FnMut(&Question<'_>) -> bool,
+) -> Result<Option<Obtained>, DownloadError> {
+    let driver = request.driver;
+    let pinned = pins.get(&driver.file_name).cloned();
+    let expected = Expected {
+        size: None,
+        sha256: driver.sha256.clone().or_else(|| pinned.as_ref().map(|p| p.sha256.clone())),
+        md5: driver.md5.clone(),
+    };
+    let of_pin = |error: FetchError| match (&pinned, &driver.sha256, &error) {
+        (Some(pin), None, FetchError::Checksum { what: "SHA-256", .. }) => {
+            DownloadError::Pinned { error, when: pin.at.clone(), from: pin.from.clone() }
+        }
+        _ => error.into(),
+    };
+
+    if let Some(obtained) = there_already(request, &expected, pins, consent)? {
+        return Ok(Some(obtained));
+    }
+    let Some(source) = request.source else { return Ok(None) };
+
+    let bundled = may_be_bundle(driver, source)?;
+    let first = if bundled { Expected::default() } else { expected.clone() };
+    let name = format!("{}.download", driver.file_name);
+    let ready = fetch(source, &first, request.folder, &name, request.net, request.retry, cancel, told)
+        .map_err(of_pin)?;
+    let transferred = ready.transferred;
+    let (mut part, mut digests) = (ready.part, ready.digests);
+    if bundled && is_zip(&mut part.reader()?).map_err(|e| unreadable(&part, e))? {
+        let taken = extract(part.reader()?, &driver.file_name, request.folder);
+        let taken = match taken {
+            Ok(taken) => taken,
+            Err(e) => {
+                request.folder.discard(part)?;
+                return Err(e.into());
+            }
+        };
+        request.folder.discard(part)?;
+        (part, digests) = (taken.part, taken.digests);
+    }
+    match judge(request, &expected, &part, &digests, consent) {
+        Ok(judged) => {
+            let kept = request.folder.keep(part, &driver.file_name)?;
+            pins.record(&driver.file_name, &digests, request.from, &request.now)?;
+            Ok(Some(Obtained {
+                path: request.folder.path_of(&driver.file_name),
+                was_there: false,
+                verified: judged.verified,
+                consented: judged.consented,
+                digests,
+                header: judged.header,
+                payload_intact: judged.payload_intact,
+                kept,
+                transferred,
+            }))
+        }
+        Err(e) => {
+            request.folder.discard(part)?;
+            Err(match e {
+                DownloadError::Fetch(e) => of_pin(e),
+                e => e,
+            })
+        }
+    }
+}
+
+fn unreadable(part: &Part, source: std::io::Error) -> FetchError {
+    FetchError::Io { path: part.shown().to_owned(), source }
+}
+
+/// Whether a source may be a bundle: by the catalogue, by its name, or, of a file, by its first bytes.
+fn may_be_bundle(driver: &DriverEntry, source: &Source) -> Result<bool, FetchError> {
+    if driver.form == Form::Zip {
+        return Ok(true);
+    }
+    match source {
+        Source::Url(url) => {
+            let path = url.split(['?', '#']).next().unwrap_or(url);
+            Ok(path.to_ascii_lowercase().ends_with(".zip"))
+        }
+        Source::File(path) => {
+            let io = |source| FetchError::Io { path: path.display().to_string(), source };
+            // A pipe is refused by the copy itself; it must not be waited for here.
+            if !path.metadata().map_err(io)?.is_file() {
+                return Ok(false);
+            }
+            let mut file = File::open(path).map_err(io)?;
+            is_zip(&mut file).map_err(io)
+        }
+    }
+}
+
+struct Judged {
+    verified: Verified,
+    consented: bool,
+    header: RunFile,
+    payload_intact: Option<bool>,
+}
+
+/// Checksums, header, archive; consent when nothing is known of the file.
+fn judge(
+    request: &Request<'_>,
+    expected: &Expected,
+    part: &Part,
+    digests: &Digests,
+    consent: &mut dyn FnMut(&Question<'_>) -> bool,
+) -> Result<Judged, DownloadError> {
+    let verified = expected.verify(digests)?;
+    let mut file = part.reader()?;
+    judge_file(request, &mut file, part.shown(), verified, digests, consent)
+}
+
+fn judge_file(
+    request: &Request<'_>,
+    file: &mut File,
+    shown: &str,
+    verified: Verified,
+    digests: &Digests,
+    consent: &mut dyn FnMut(&Question<'_>) -> bool,
+) -> Result<Judged, DownloadError> {
+    let wrong = |error| DownloadError::Run { path: shown.to_owned(), error };
+    let header = inspect(file).map_err(wrong)?;
+    if !header.is_host_driver(&request.driver.host_driver) {
+        return Err(DownloadError::Other {
+            label: header.label,
+            target_dir: header.target_dir,
+            wanted: request.driver.host_driver.clone(),
+        });
+    }
+    let payload_intact = verify_payload(file, &header).map_err(wrong)?.then_some(true);
+    let mut consented = false;
+    if verified == Verified::Nothing {
+        consented = consent(&Question { digests, header: &header, from: request.from });
+        if !consented {
+            return Err(DownloadError::NoConsent);
+        }
+    }
+    Ok(Judged { verified, consented, header, payload_intact })
+}
+
+/// A file of that name in the folder, when it is the one. Another one is left for `keep` to set aside.
+fn there_already(
+    request: &Request<'_>,
+    expected: &Expected,
+    pins: &mut Pins,
+    consent: &mut dyn FnMut(&Question<'_>) -> bool,
+) -> Result<Option<Obtained>, DownloadError> {
+    let driver = request.driver;
+    let Some(mut file) = request.folder.existing(&driver.file_name)? else { return Ok(None) };
+    let path = request.folder.path_of(&driver.file_name);
+    let shown = path.display().to_string();
+    let mut hashers = Hashers::default();
+    hashers.read(&mut file, u64::MAX).map_err(|source| FetchError::Io { path: shown.clone(), source })?;
+    let Some(digests) = hashers.finish() else { return Ok(None) };
+    let Ok(verified) = expected.verify(&digests) else { return Ok(None) };
+    if verified == Verified::Nothing && request.source.is_some() {
+        // Nothing speaks for the old file, and another one is offered.
+        return Ok(None);
+    }
+    let judged = judge_file(request, &mut file, &shown, verified, &digests, consent)?;
+    pins.record(&driver.file_name, &digests, &shown, &request.now)?;
+    Ok(Some(Obtained {
+        path,
+        was_there: true,
+        verified: judged.verified,
+        consented: judged.consented,
+        digests,
+        header: judged.header,
+        payload_intact: judged.payload_intact,
+        kept: None,
+        transferred: 0,
+    }))
+}
+
+#[cfg(test)]
+mod tests;
