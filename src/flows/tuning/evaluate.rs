@@ -272,7 +272,7 @@ fn kernel_parameter(parameter: &Parameter, values: &[String], facts: &TuningFact
     let there = line.named(&parameter.name()).last().map(|w| (*w).to_owned());
     match there {
         Some(word) if word == parameter.as_str() => {
-            let runs = facts.running.as_ref().is_none_or(|words| words.iter().any(|w| *w == word));
+            let runs = facts.running.as_ref().is_none_or(|words| words.contains(&word));
             let reason = if runs {
                 "it is on the command line"
             } else {
@@ -350,7 +350,7 @@ fn reserved(line: &CommandLine, page_kib: u64) -> Option<(String, Option<u64>)> 
 
 /// KiB as people write them ("4G").
 fn amount(kib: u64) -> String {
-    if kib >= GIB && kib % GIB == 0 {
+    if kib >= GIB && kib.is_multiple_of(GIB) {
         format!("{}G", kib / GIB)
     } else if kib >= GIB {
         format!("{}.{}G", kib / GIB, kib % GIB * 10 / GIB)

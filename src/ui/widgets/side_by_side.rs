@@ -43,7 +43,7 @@ mod imp {
                 let all = of(-1);
                 let widest = all.iter().map(|m| m.1).max().unwrap_or(0);
                 (all.iter().map(|m| m.0).max().unwrap_or(0), widest * n + gaps)
-            } else if size < 0 || size >= ROOM {
+            } else if !(0..ROOM).contains(&size) {
                 let all = of(if size < 0 { -1 } else { (size - gaps) / n });
                 (all.iter().map(|m| m.0).max().unwrap_or(0), all.iter().map(|m| m.1).max().unwrap_or(0))
             } else {
