@@ -147,6 +147,7 @@ impl Folder {
     ///
     /// # Errors
     /// When it cannot be synced or moved; the old file is then still there or kept.
+    #[allow(clippy::needless_pass_by_value, reason = "nobody has the part, or its lock, afterwards")]
     pub fn keep(&self, part: Part, name: &str) -> Result<Option<String>, FetchError> {
         self.check(name)?;
         let shown = self.shown(name);
@@ -197,6 +198,7 @@ impl Folder {
     ///
     /// # Errors
     /// When it cannot be removed.
+    #[allow(clippy::needless_pass_by_value, reason = "nobody has the part, or its lock, afterwards")]
     pub fn discard(&self, part: Part) -> Result<(), FetchError> {
         let shown = self.shown(&part.name);
         let _ = rustix::fs::unlinkat(&self.dir, Self::memo_name(&part).as_str(), AtFlags::empty());

@@ -354,7 +354,7 @@ impl Heard {
         // A prompt has no end of its line, and is worth waiting for all the same.
         if let Some(until) = until
             && self.reached.is_none()
-            && let Some(rest) = lines.rest()
+            && let Some(rest) = lines.rest().map(|r| super::console::plain(&r))
             && until.is_match(&rest)
         {
             self.reached = Some(rest);
@@ -372,6 +372,9 @@ impl Heard {
         events(GuestEvent::Console(line));
         self.lines += 1;
         let plain = super::console::plain(line);
+        if until.is_some_and(|u| u.is_match(&plain)) && self.reached.is_none() {
+            self.reached = Some(plain.clone());
+        }
         if !plain.trim().is_empty() {
             if self.tail.len() == TAIL {
                 self.tail.pop_front();
@@ -396,9 +399,6 @@ impl Heard {
             let panics =
                 self.console.troubles().iter().any(|t| fatal(t) && t.message.contains("Kernel panic"));
             self.panicked = panics.then(Instant::now);
-        }
-        if until.is_some_and(|u| u.is_match(line)) && self.reached.is_none() {
-            self.reached = Some(line.to_owned());
         }
     }
 

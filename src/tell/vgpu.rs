@@ -76,7 +76,8 @@ pub(crate) fn branches(decision: &Decision) -> Vec<Row> {
         }
         lines
     };
-    let mut groups: Vec<(Vec<&Branch>, Vec<(Mark, String)>)> = Vec::new();
+    type Said = Vec<(Mark, String)>;
+    let mut groups: Vec<(Vec<&Branch>, Said)> = Vec::new();
     for branch in &decision.rows {
         let lines = said(branch);
         match groups.last_mut() {

@@ -27,7 +27,7 @@ pub(crate) struct Lab {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Boot(boot::Boot),
+    Boot(Box<boot::Boot>),
     Build(Box<build::Build>),
     Run(Box<run::Run>),
     Eject(eject::Eject),

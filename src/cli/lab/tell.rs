@@ -83,6 +83,7 @@ impl Teller {
 /// Tells how a guest ended, and with what this process ends.
 ///
 /// `asked`: a command was to be run.
+#[allow(clippy::needless_pass_by_value, reason = "it has nothing to tell after this")]
 pub(super) fn ended(
     session: &mut Session,
     run: u32,

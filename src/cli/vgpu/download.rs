@@ -5,17 +5,21 @@ use super::look::{catalogue, config_dir, problem_of_folder};
 use crate::cli::confirm;
 use crate::cli::detect::render_rows;
 use crate::cli::errors::{Exit, Problem};
-use crate::cli::look::{Mark, bytes};
-use crate::cli::progress::looking;
+use crate::cli::look::{Mark, bytes, clean};
 use crate::cli::session::Session;
-use crate::engine::Event;
+use crate::cli::watch::{Standing, Voice};
 use crate::fetch::{Folder, Net, Progress, Retry, Source, Verified};
 use crate::flows::vgpu::catalogue::{Branch, DriverEntry};
-use crate::flows::vgpu::download::{DownloadError, Mirror, Obtained, PORTAL, Pins, Request, obtain};
+use crate::flows::vgpu::download::{
+    DownloadError, Mirror, Obtained, PORTAL, Pins, Question, Request, obtain,
+};
 use crate::host::Root;
 use crate::tell::{Row, sentence};
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Get the host driver's file: from a file, an address or a mirror of your own
 ///
@@ -72,25 +76,27 @@ pub(crate) fn run(session: &mut Session, args: &Download) -> Result<Exit, Proble
     };
     let (voice, json, yes) = (session.voice.clone(), session.json(), args.yes);
     let cancel = session.watch.cancel.clone();
-    let obtained = looking(&session.voice, &session.watch, session.screen.verbose, false, |sink| {
-        let mut told = |p: Progress| {
-            let total = p.total.unwrap_or(p.done);
-            sink.event(Event::Progress { step: 0, done: p.done, total, unit: "bytes".to_owned() });
-        };
-        let mut consent = |question: &crate::flows::vgpu::download::Question<'_>| {
-            if yes || !confirm::can_ask(json) {
-                return yes;
-            }
-            voice.say(&format!(
-                "\nNothing is known of this file.\n  It says: {}\n  SHA-256: {}\n  From:    {}\n",
-                crate::cli::look::clean(&question.header.label),
-                question.digests.sha256,
-                question.from
-            ));
-            confirm::ask(&voice, "Take it, and pin its SHA-256 from now on?").unwrap_or(false)
-        };
-        obtain(&request, &mut pins, &cancel, &mut told, &mut consent).map_err(|e| problem(&e))
-    })?;
+    session.watch.set(Standing::Planning { elsewhere: false });
+    let shown = RefCell::new(Shown::new(&session.voice));
+    let mut told = |p: Progress| shown.borrow_mut().progress(p);
+    let mut consent = |question: &Question<'_>| {
+        // Nothing is drawn over the question.
+        shown.borrow_mut().end();
+        if yes || !confirm::can_ask(json) {
+            return yes;
+        }
+        voice.say(&format!(
+            "Nothing is known of this file.\n  It says: {}\n  SHA-256: {}\n  From:    {}\n",
+            clean(&question.header.label),
+            question.digests.sha256,
+            clean(question.from)
+        ));
+        confirm::ask(&voice, "Take it, and pin its SHA-256 from now on?").unwrap_or(false)
+    };
+    let obtained = obtain(&request, &mut pins, &cancel, &mut told, &mut consent);
+    shown.borrow_mut().end();
+    session.watch.set(Standing::Idle);
+    let obtained = obtained.map_err(|e| problem(&e))?;
     let Some(obtained) = obtained else {
         return Err(Problem::new(
             Exit::Refused,
@@ -109,6 +115,50 @@ pub(crate) fn run(session: &mut Session, args: &Download) -> Result<Exit, Proble
         session.screen.print(&text);
     }
     Ok(Exit::Done)
+}
+
+/// How often a plain line says how far it is.
+const PLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// A bar on a terminal, a line now and then otherwise, nothing with `--json`.
+struct Shown {
+    bar: Option<ProgressBar>,
+    voice: Voice,
+    said: Instant,
+}
+
+impl Shown {
+    fn new(voice: &Voice) -> Self {
+        Self { bar: None, voice: voice.clone(), said: Instant::now() }
+    }
+
+    fn progress(&mut self, p: Progress) {
+        if let Some(bars) = &self.voice.bars {
+            let bar = self.bar.get_or_insert_with(|| {
+                let style = ProgressStyle::with_template(
+                    "{spinner} {wide_msg} {bytes}/{total_bytes} {bytes_per_sec}",
+                );
+                let bar = ProgressBar::hidden();
+                bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+                bars.add(bar)
+            });
+            bar.set_length(p.total.unwrap_or(p.done));
+            bar.set_position(p.done);
+            let attempt = if p.attempt > 1 { format!(" (attempt {})", p.attempt) } else { String::new() };
+            bar.set_message(format!("Fetching the driver{attempt}"));
+        } else if !self.voice.json && self.said.elapsed() >= PLAIN_EVERY {
+            self.said = Instant::now();
+            let total = p.total.map(|t| format!(" of {}", bytes(t))).unwrap_or_default();
+            self.voice.say(&format!("{}{total} fetched\n", bytes(p.done)));
+        }
+    }
+
+    fn end(&mut self) {
+        if let (Some(bar), Some(bars)) = (self.bar.take(), &self.voice.bars) {
+            bar.finish_and_clear();
+            bars.remove(&bar);
+        }
+    }
 }
 
 fn rows(driver: &DriverEntry, obtained: &Obtained) -> Vec<Row> {

@@ -37,7 +37,7 @@ pub(crate) fn run(session: &mut Session, args: &Gpus) -> Result<Exit, Problem> {
         None if args.words.is_empty() => tables.ask(&LIST.replace("?1", "''")),
         None => tables.ask(&search(&args.words)),
     };
-    let answer = answer.map_err(problem)?;
+    let answer = answer.map_err(|e| problem(&e))?;
     show(session, &answer)
 }
 
@@ -54,7 +54,7 @@ fn search(words: &[String]) -> String {
     )
 }
 
-fn problem(error: QueryError) -> Problem {
+fn problem(error: &QueryError) -> Problem {
     let code = match error {
         QueryError::NotReading => "not-reading",
         QueryError::TooLong(_) => "too-long",

@@ -90,6 +90,7 @@ pub fn parse(text: &str) -> Result<Matrix, GuestError> {
     Ok(matrix)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it stands where an error is mapped")]
 fn bad(reason: String) -> GuestError {
     let remedy =
         "docs/lab.md shows what such a file looks like; the least is `kernels = [\"6.1.0-56-amd64\"]`";

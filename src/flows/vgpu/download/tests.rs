@@ -129,14 +129,14 @@ fn the_driver_is_taken_out_of_a_bundle_wherever_it_comes_from() {
     let file = scene.file("bundle-without-its-ending", &zip);
     let obtained = scene.obtain(Some(&file), false).unwrap().unwrap();
     assert_eq!((obtained.verified, obtained.consented), (Verified::Md5, false));
-    assert_eq!(names(&scene.to()), [scene.driver.file_name.clone()]);
+    assert_eq!(names(&scene.to()), std::slice::from_ref(&scene.driver.file_name));
 
     let scene = Scene { driver: scene.driver.clone(), ..Scene::new() };
     let server = Server::new(zip, |_, _| Act::Serve);
     let obtained =
         scene.obtain(Some(&Source::Url(format!("{}/b.zip?token=1", server.url))), false).unwrap().unwrap();
     assert_eq!(std::fs::read(&obtained.path).unwrap(), good);
-    assert_eq!(names(&scene.to()), [scene.driver.file_name.clone()]);
+    assert_eq!(names(&scene.to()), std::slice::from_ref(&scene.driver.file_name));
 }
 
 #[test]
