@@ -9,7 +9,7 @@
 //! `LAB_KERNEL` names the image (the newest in `/boot`), `VNG` virtme-ng's program (`vng` in `PATH`; left out when
 //! there is none), `ROUNDS` how often each is measured (5). Plain QEMU needs a static busybox.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::panic, missing_docs)]
+#![allow(clippy::print_stdout, clippy::expect_used, clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use hostwright::guest::modules::Need;
 use hostwright::guest::spec::{Accelerator, Boot, Display, Guest, GuestRoot, KernelBoot, Network, Task};

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 # Licences that are compatible, one by one. A crate may name several: with OR one of them is enough,
 # with AND all are needed. "/" is an old way to write OR.
-allowed=' MIT MIT-0 Apache-2.0 Apache-2.0-WITH-LLVM-exception BSD-2-Clause BSD-3-Clause ISC Zlib 0BSD Unlicense CC0-1.0 Unicode-3.0 Unicode-DFS-2016 MPL-2.0 LGPL-2.1-or-later GPL-3.0-or-later BSL-1.0 '
+allowed=' MIT MIT-0 Apache-2.0 Apache-2.0-WITH-LLVM-exception BSD-2-Clause BSD-3-Clause ISC Zlib 0BSD Unlicense CC0-1.0 Unicode-3.0 Unicode-DFS-2016 MPL-2.0 LGPL-2.1-or-later GPL-3.0-or-later BSL-1.0 CDLA-Permissive-2.0 '
 
 fits() {
   local text=$1 part word

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Modules in a real virtual machine: sound ones pass, and ones that are broken on purpose fail with the lines
 //! that show why. Emulated, a few seconds each.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail the test")]
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail the test")]
 
 use hostwright::engine::{Wanted, rehearse};
 use hostwright::guest::rehearsal::Verdict;

@@ -12,7 +12,6 @@ mod report;
 mod run;
 mod running;
 mod tell;
-mod write;
 
 use super::errors::{Exit, Problem};
 use super::session::Session;
@@ -31,7 +30,6 @@ enum Command {
     Build(Box<build::Build>),
     Run(Box<run::Run>),
     Eject(eject::Eject),
-    Write(write::Write),
     List(running::List),
     Stop(running::Stop),
     Screenshot(running::Screenshot),
@@ -50,7 +48,6 @@ pub(crate) fn run(session: &mut Session, args: Lab) -> Result<Exit, Problem> {
         Command::Build(args) => build::run(session, &args),
         Command::Run(args) => run::run(session, &args),
         Command::Eject(args) => eject::run(session, &args),
-        Command::Write(args) => write::run(session, &args),
         Command::List(_) => running::list(session),
         Command::Stop(args) => running::stop(session, &args),
         Command::Screenshot(args) => running::screenshot(session, &args),
