@@ -46,7 +46,7 @@ run: deps ## do the whole job on the practice host: apply, verify, undo, compare
 # First what a headless machine gets, then the assistant's own tests; last the whole job, end to end, on the
 # command line and in the assistant.
 test: deps ## all tests; those of the helper and its bus run as root in a view of this machine
-	$(CARGO) test --no-default-features
+	$(CARGO) test --no-default-features --no-fail-fast
 	$(CARGO) test --lib ui::
 ifneq ($(AS_ROOT),)
 	$(CARGO) test --no-default-features --test helper --config "target.'cfg(unix)'.runner = 'sudo'"

@@ -112,15 +112,19 @@ fn no_call_is_lost_when_it_always_leaves(_: &World) {
     // It gives its name up as soon as there is nothing to do for a moment, so that calls keep coming just then.
     std::fs::write(wish("idle"), "0").unwrap();
     let script = json!(vec![json!({ "op": "gather" }); 150]);
-    let clients: Vec<_> = (0..3).map(|_| Client::start("may", &script)).collect();
-    for client in clients {
-        let answers = client.all();
-        assert_eq!(answers.len(), 150);
-        assert!(answers.iter().all(|a| a["ok"]["input"] == "first\n"), "{answers:?}");
+    // Whether a call comes just then is chance: on a quiet machine it takes a few rounds.
+    for _ in 0..12 {
+        let clients: Vec<_> = (0..3).map(|_| Client::start("may", &script)).collect();
+        for client in clients {
+            let answers = client.all();
+            assert_eq!(answers.len(), 150);
+            assert!(answers.iter().all(|a| a["ok"]["input"] == "first\n"), "{answers:?}");
+        }
+        if std::fs::read_to_string(wish("log")).unwrap().contains("called back while leaving") {
+            return;
+        }
     }
-    let called_back =
-        std::fs::read_to_string(wish("log")).unwrap().matches("called back while leaving").count();
-    assert!(called_back > 0, "no call came while it left");
+    panic!("no call came while it left, in 12 rounds");
 }
 
 fn a_helper_that_is_not_installed(world: &World) {
