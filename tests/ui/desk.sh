@@ -52,7 +52,7 @@ if [[ -n $user ]]; then
   as_user=(setpriv --reuid "$user" --regid "$user" --init-groups --)
 fi
 # It finds a number that is free, also of the screens of other views of this machine: abstract sockets know no mounts.
-mkdir -p -m 1777 /tmp/.X11-unix
+[[ -d /tmp/.X11-unix ]] || install -d -m 1777 /tmp/.X11-unix
 mkfifo "$HOME/number"
 exec 3<>"$HOME/number"
 ${as_user[@]+"${as_user[@]}"} Xvfb -displayfd 3 -screen 0 "${size}x24" -nolisten tcp -ac -noreset >"$HOME/screen" 2>&1 &

@@ -11,7 +11,11 @@ if [[ -z ${WITH_BUS_UPPER:-} ]]; then
   for user in maynot asker boss; do
     "$here/../../scripts/practice-host.sh" --run "$here/run.sh" "$user" || failed=1
   done
-  [[ $failed == 0 ]] && echo "ui: all of it holds" || { echo "ui: something does not hold" >&2 && exit 1; }
+  if [[ $failed != 0 ]]; then
+    echo "ui: something does not hold" >&2
+    exit 1
+  fi
+  echo "ui: all of it holds"
   exit
 fi
 
