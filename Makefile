@@ -25,7 +25,7 @@ endif
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 TARGET := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
-SCRIPTS := scripts/*.sh tests/bus/*.sh tests/ui/*.sh tests/kernels/*.sh tests/lab/*.sh .ci/run
+SCRIPTS := scripts/*.sh tests/*/*.sh .ci/run
 
 .DEFAULT_GOAL := build
 .PHONY: build deps run test screenshots lint bench doc install uninstall test-kernels test-lab help

@@ -12,7 +12,7 @@ pub mod vgpu;
 pub mod vmware;
 pub mod wayland;
 
-use crate::engine::event::{Check, Sink};
+use crate::engine::event::{Check, Event, Level, Sink};
 use crate::engine::plan::{Plan, Refusal};
 use crate::engine::{Explain, Inputs};
 use crate::host::{Cancel, Host};
@@ -49,12 +49,22 @@ pub fn plan(
     cancel: &Cancel,
     sink: &mut dyn Sink,
 ) -> Result<Plan, PlanError> {
-    match flow {
+    let plan = match flow {
         vmware::FLOW => vmware::plan_here(host, choices, inputs, cancel, sink),
-        wayland::FLOW => wayland::plan_here(host, choices, sink),
-        tuning::FLOW => tuning::plan_here(host, choices, sink),
+        wayland::FLOW => wayland::plan_here(host, choices),
+        tuning::FLOW => tuning::plan_here(host, choices),
         other => Err(PlanError::UnknownFlow(other.to_owned())),
+    }?;
+    for warning in &plan.warnings {
+        sink.event(Event::Diagnostic {
+            step: 0,
+            level: Level::Warning,
+            file: None,
+            line: None,
+            message: warning.message.clone(),
+        });
     }
+    Ok(plan)
 }
 
 /// What the flows know about compiler errors, for [`Inputs::explain`].

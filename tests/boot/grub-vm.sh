@@ -56,7 +56,7 @@ sed -i -e 's/^GRUB_TIMEOUT=.*/GRUB_TIMEOUT=0/' -e 's/^GRUB_CMDLINE_LINUX=.*/GRUB
   "$m/etc/default/grub"
 chroot "$m" grub-install --force --target=i386-pc "$loop"
 # Just enough to start once: the machine itself makes the real one, which grub-probe could not do from here.
-kernel=$(cd "$m/boot" && ls vmlinuz-* | tail -1)
+kernel=$(cd "$m/boot" && printf '%s\n' vmlinuz-* | tail -n1)
 cat >"$m/boot/grub/grub.cfg" <<END
 search --no-floppy --fs-uuid --set=root $(blkid -s UUID -o value "$loop")
 linux /boot/$kernel root=/dev/vda ro console=ttyS0

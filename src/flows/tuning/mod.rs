@@ -20,9 +20,9 @@ pub use evaluate::{Evaluated, Standing};
 pub use facts::TuningFacts;
 
 use crate::detect::{self, Topic};
+use crate::engine::Step;
 use crate::engine::event::{Check, CheckOutcome};
 use crate::engine::plan::Plan;
-use crate::engine::{Event, Level, Step, event::Sink};
 use crate::flows::PlanError;
 use crate::host::Host;
 use schemars::JsonSchema;
@@ -69,24 +69,10 @@ pub fn look(host: &Host) -> TuningFacts {
 ///
 /// # Errors
 /// See [`PlanError`].
-pub(super) fn plan_here(
-    host: &Host,
-    choices: &serde_json::Value,
-    sink: &mut dyn Sink,
-) -> Result<Plan, PlanError> {
+pub(super) fn plan_here(host: &Host, choices: &serde_json::Value) -> Result<Plan, PlanError> {
     let choices: Choices =
         serde_json::from_value(choices.clone()).map_err(|e| PlanError::BadChoices(e.to_string()))?;
-    let plan = plan::plan(&choices, &look(host))?;
-    for warning in &plan.warnings {
-        sink.event(Event::Diagnostic {
-            step: 0,
-            level: Level::Warning,
-            file: None,
-            line: None,
-            message: warning.message.clone(),
-        });
-    }
-    Ok(plan)
+    Ok(plan::plan(&choices, &look(host))?)
 }
 
 /// Looks whether the running kernel has the words that the plan put on its command line: not before a

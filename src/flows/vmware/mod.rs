@@ -26,7 +26,7 @@ use crate::detect;
 use crate::engine::event::Sink;
 use crate::engine::plan::{Plan, Refusal};
 use crate::engine::steps::{BuildModules, Mode, Rehearse};
-use crate::engine::{Event, Inputs, Level};
+use crate::engine::{Event, Inputs};
 use crate::flows::PlanError;
 use crate::host::{Cancel, Host};
 use adapt::{Catalogue, Options, Outcomes, ResolveError, Resolved};
@@ -59,15 +59,6 @@ pub(super) fn plan_here(
     let plan = plan::plan(&choices, &facts, &|kernel, source, mode, record| {
         adapt_one(&catalogue, &trees, &facts, kernel, source, mode, record)
     })?;
-    for warning in &plan.warnings {
-        sink.event(Event::Diagnostic {
-            step: 0,
-            level: Level::Warning,
-            file: None,
-            line: None,
-            message: warning.message.clone(),
-        });
-    }
     Ok(plan)
 }
 

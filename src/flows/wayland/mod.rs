@@ -14,7 +14,6 @@ mod plan;
 use crate::detect::vmware::parse_config;
 use crate::engine::event::{Check, CheckOutcome};
 use crate::engine::plan::Plan;
-use crate::engine::{Level, event::Event, event::Sink};
 use crate::flows::PlanError;
 use crate::host::{FileKind, FileState, Host, Root};
 use launcher::{Kind, LIMIT, classify};
@@ -204,25 +203,11 @@ fn originals(root: &Root, path: &str) -> Result<BTreeMap<String, String>, crate:
 ///
 /// # Errors
 /// See [`PlanError`].
-pub(super) fn plan_here(
-    host: &Host,
-    choices: &serde_json::Value,
-    sink: &mut dyn Sink,
-) -> Result<Plan, PlanError> {
+pub(super) fn plan_here(host: &Host, choices: &serde_json::Value) -> Result<Plan, PlanError> {
     let choices: Choices =
         serde_json::from_value(choices.clone()).map_err(|e| PlanError::BadChoices(e.to_string()))?;
     let facts = look(host).map_err(|e| PlanError::Failed(e.to_string()))?;
-    let plan = plan::plan(&choices, &facts)?;
-    for warning in &plan.warnings {
-        sink.event(Event::Diagnostic {
-            step: 0,
-            level: Level::Warning,
-            file: None,
-            line: None,
-            message: warning.message.clone(),
-        });
-    }
-    Ok(plan)
+    Ok(plan::plan(&choices, &facts)?)
 }
 
 /// Looks whether the launchers stand as the plan promised.

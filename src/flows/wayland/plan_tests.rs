@@ -15,7 +15,7 @@ fn scene() -> Scene {
 
 fn plan_of(host: &Host, wish: Wish) -> Plan {
     let choices = serde_json::to_value(Choices { wish, only: vec![] }).unwrap();
-    super::super::plan_here(host, &choices, &mut |_| {}).unwrap()
+    super::super::plan_here(host, &choices).unwrap()
 }
 
 fn carry_out(host: &Host, wish: Wish) -> crate::engine::RunReport {
