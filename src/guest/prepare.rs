@@ -145,7 +145,7 @@ fn direct(
             if !boot.writable {
                 needs.insert(Need::Overlay);
             }
-            match way.insert(share::way(setup.host, abilities, boot.writable)?) {
+            match way.insert(share::way(setup.host, &setup.sharing, abilities, boot.writable)?) {
                 Way::Virtiofs(_) => {
                     needs.insert(Need::Virtiofs);
                     Root::Virtiofs { tag: TAG.into() }

@@ -2,7 +2,7 @@
 //! `hostwright lab boot`.
 
 use super::machine::Machine;
-use super::places::Places;
+use super::places::{self, Places};
 use super::tell::{Teller, ended};
 use crate::cli::errors::{Exit, Problem, sentence};
 use crate::cli::session::Session;
@@ -68,6 +68,9 @@ pub(crate) struct Boot {
     /// Let the guest change the shared directory or the images; without, all that it writes is thrown away
     #[arg(long, help_heading = "A kernel's root and task")]
     writable: bool,
+    /// How a directory is shared: auto (virtiofsd where one fits, else 9p), 9p, or the path of a virtiofsd
+    #[arg(long, value_name = "auto|9p|FILE", help_heading = "A kernel's root and task", requires = "kernel")]
+    share: Option<PathBuf>,
     /// Let the root's own init take over (/sbin/init, /bin/bash) instead of running a command
     #[arg(
         long,
@@ -173,6 +176,7 @@ pub(crate) fn run(session: &mut Session, args: &Boot) -> Result<Exit, Problem> {
     let mut made = args.new_disks(&folder, &mut guest)?;
     let name = args.name.clone().unwrap_or_else(|| format!("run-{number}"));
     let mut setup = Setup::new(&host, &places.cache, &folder);
+    setup.sharing = places::sharing(args.share.as_deref());
     setup.name = name;
     setup.keep = args.keep;
     setup.environment = window_environment(&guest);

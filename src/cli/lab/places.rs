@@ -3,7 +3,7 @@
 //! errors mean for the exit status.
 
 use crate::cli::errors::{Exit, Problem, sentence};
-use crate::guest::GuestError;
+use crate::guest::{GuestError, Sharing};
 use std::path::PathBuf;
 
 /// The lab's folders.
@@ -36,6 +36,22 @@ impl Places {
         let running = named("XDG_RUNTIME_DIR").filter(|p| p.is_dir());
         let running = running.map_or_else(|| runs.join("running"), |p| p.join("hostwright/lab"));
         Ok(Self { cache: below("XDG_CACHE_HOME", ".cache")?.join("hostwright/lab"), runs, running })
+    }
+}
+
+/// How directories are shared with guests: as `--share` says, else by a virtiofsd of the caller's `PATH` (`cargo
+/// install virtiofsd` puts one there) or of the distribution, else by 9p.
+pub(super) fn sharing(given: Option<&std::path::Path>) -> Sharing {
+    match given {
+        Some(path) if path.as_os_str() == "9p" => Sharing::NineP,
+        Some(path) if path.as_os_str() != "auto" => {
+            Sharing::By(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
+        }
+        _ => {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            let mut there = std::env::split_paths(&path).map(|dir| dir.join("virtiofsd"));
+            there.find(|file| file.is_absolute() && file.is_file()).map_or(Sharing::Find, Sharing::By)
+        }
     }
 }
 

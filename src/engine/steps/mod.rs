@@ -26,6 +26,7 @@ mod stop_services;
 mod unload_modules;
 mod update_boot_loader;
 mod write_file;
+mod write_image;
 
 pub use build_modules::{BuildModules, Compiler, Mode, ModuleBuild, SourceRef};
 pub use copy_file::CopyFile;
@@ -44,6 +45,7 @@ pub use stop_services::StopServices;
 pub use unload_modules::UnloadModules;
 pub use update_boot_loader::{BootLoaderTool, UpdateBootLoader};
 pub use write_file::WriteFile;
+pub use write_image::WriteImage;
 
 use super::context::{After, Applied, Before, Context};
 use super::error::StepError;
@@ -145,6 +147,7 @@ impl Step {
             Self::SetKernelParameters(s) => s,
             Self::UpdateBootLoader(s) => s,
             Self::SetRunningValues(s) => s,
+            Self::WriteImage(s) => s,
         }
     }
 
@@ -207,4 +210,6 @@ pub enum Step {
     UpdateBootLoader(UpdateBootLoader),
     /// Set values of the running kernel.
     SetRunningValues(SetRunningValues),
+    /// Write an image onto a whole medium. Cannot be taken back.
+    WriteImage(WriteImage),
 }
