@@ -50,6 +50,12 @@ pub(crate) struct Boot {
     /// unless --keep is given.
     #[arg(short, long = "disk", value_name = "IMAGE|SIZE", help_heading = "What to boot")]
     disks: Vec<String>,
+    /// Plug in a USB stick that holds this image; it is booted when nothing else is; can be given several times
+    ///
+    /// As with --disk, what the guest writes to it is thrown away unless --writable is given. A directly booted
+    /// kernel has to load its own drivers (modprobe xhci_pci usb_storage sd_mod).
+    #[arg(long, value_name = "IMAGE", help_heading = "What to boot")]
+    usb: Vec<PathBuf>,
     /// Firmware for an ISO image or a disk
     #[arg(long, value_enum, default_value_t = FirmwareArg::Uefi, value_name = "KIND", help_heading = "What to boot")]
     firmware: FirmwareArg,
@@ -223,7 +229,11 @@ impl Boot {
         let mut disks = Vec::new();
         for path in images {
             let path = std::path::absolute(path).map_err(|e| Problem::file("find", Path::new(path), &e))?;
-            disks.push(Disk { format: find::format(&path)?, writable: self.writable, path });
+            disks.push(Disk { format: find::format(&path)?, writable: self.writable, usb: false, path });
+        }
+        for path in &self.usb {
+            let path = std::path::absolute(path).map_err(|e| Problem::file("find", path, &e))?;
+            disks.push(Disk { format: find::format(&path)?, writable: self.writable, usb: true, path });
         }
         let firmware = self.firmware.into();
         let direct = self.kernel.is_some();
@@ -233,7 +243,7 @@ impl Boot {
                 let path = std::path::absolute(path).map_err(|e| Problem::file("find", path, &e))?;
                 What::Iso { path, firmware }
             }
-            (None, None) if self.disks.is_empty() => {
+            (None, None) if self.disks.is_empty() && self.usb.is_empty() => {
                 return Err(Problem::usage("Nothing was said about what to boot.")
                     .remedy("Give --kernel, --iso or --disk; `hostwright lab boot --help` has examples."));
             }
@@ -283,7 +293,7 @@ impl Boot {
             }
             let path = folder.join(format!("disk{n}.qcow2"));
             new_disk(&path, bytes)?;
-            let disk = Disk { path: path.clone(), format: ImageFormat::Qcow2, writable: true };
+            let disk = Disk { path: path.clone(), format: ImageFormat::Qcow2, writable: true, usb: false };
             guest.disks.insert(n.min(guest.disks.len()), disk);
             made.push(path);
         }
