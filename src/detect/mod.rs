@@ -24,6 +24,7 @@ pub mod iommu;
 pub mod kernel;
 pub mod kvm;
 mod look;
+pub mod media;
 pub mod memory;
 pub mod modules;
 pub mod nvidia;

@@ -28,6 +28,7 @@ mod unload_modules;
 mod update_boot_loader;
 mod update_package_lists;
 mod write_file;
+mod write_image;
 
 pub use build_modules::{BuildModules, Compiler, Mode, ModuleBuild, SourceRef};
 pub use copy_file::CopyFile;
@@ -48,6 +49,7 @@ pub use unload_modules::UnloadModules;
 pub use update_boot_loader::{BootLoaderTool, UpdateBootLoader};
 pub use update_package_lists::UpdatePackageLists;
 pub use write_file::WriteFile;
+pub use write_image::WriteImage;
 
 use super::context::{After, Applied, Before, Context};
 use super::error::StepError;
@@ -151,6 +153,7 @@ impl Step {
             Self::SetRunningValues(s) => s,
             Self::InstallPackages(s) => s,
             Self::UpdatePackageLists(s) => s,
+            Self::WriteImage(s) => s,
         }
     }
 
@@ -217,4 +220,6 @@ pub enum Step {
     InstallPackages(InstallPackages),
     /// Fetch the lists of packages anew.
     UpdatePackageLists(UpdatePackageLists),
+    /// Write an image onto a whole medium. Cannot be taken back.
+    WriteImage(WriteImage),
 }
