@@ -41,6 +41,7 @@ pub mod kernel_params;
 pub mod modinfo;
 pub mod module_check;
 pub mod mok_password;
+pub mod packages;
 pub mod plan;
 mod rehearse;
 mod report;

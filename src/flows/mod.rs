@@ -8,6 +8,7 @@
 pub mod bench;
 pub mod boot;
 pub mod lab;
+pub mod packages;
 pub mod tuning;
 pub mod vgpu;
 pub mod vmware;
