@@ -67,14 +67,14 @@ pub use execute::execute;
 pub use folders::LOCK;
 pub use journal::{JournalError, RunState};
 pub use plan::{Permission, Plan, Warning};
-pub use rehearse::{Progressed, Wanted, rehearse};
+pub use rehearse::{Progressed, Wanted, measure, rehearse};
 pub use report::{
     Explain, FileChange, Inputs, Owner, Reversal, RunReport, RunSummary, Secret, StepPreview, StepState,
     StepSummary, UndoPreview, UndoStep,
 };
 pub use runs::{events, runs};
 pub use steps::Step;
-pub use try_out::try_out;
+pub use try_out::{build_only, try_out};
 pub use undo::{undo, undo_preview};
 
 use crate::host::Host;
