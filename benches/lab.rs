@@ -6,8 +6,9 @@
 //! Fails when a guest without a root takes more than 1.1 × plain QEMU, one with this machine's root more than
 //! 0.4 × virtme-ng, or an initramfs 50 ms (200 ms with modules) or more.
 //!
-//! `LAB_KERNEL` names the image (the newest in `/boot`), `VNG` virtme-ng's program (`vng` in `PATH`; left out when
-//! there is none), `ROUNDS` how often each is measured (5). Plain QEMU needs a static busybox.
+//! `LAB_KERNEL` names the image (the newest in `/boot`), `VNG` virtme-ng's program (`vng` in `PATH`; left out when there is
+//! none), `VIRTIOFSD` a virtiofsd of 1.11 or newer (the one in `PATH`; left out when there is none), `ONLY=reading` leaves
+//! out all but the reading of files, `ROUNDS` how often each is measured (5). Plain QEMU needs a static busybox.
 
 #![allow(clippy::print_stdout, clippy::expect_used, clippy::unwrap_used, clippy::panic, missing_docs)]
 
@@ -277,6 +278,10 @@ fn main() {
     let accelerator = bench.lab(GuestRoot::None, &["true"]).2.accelerator.name;
     bench.kvm = accelerator == "kvm";
     println!("{} on {accelerator}, medians of {rounds}", bench.image.display());
+    if std::env::var("ONLY").is_ok_and(|only| only == "reading") {
+        reading(&bench, rounds);
+        return;
+    }
     let mut good = creation(&bench, &BTreeSet::new(), "without modules", 50.0);
     let modules =
         BTreeSet::from([Need::VirtioPci, Need::Ports, Need::Ninep, Need::Overlay, Need::Disk, Need::Ext4]);
