@@ -151,9 +151,21 @@ if wanted kill; then
     "$hostwright" lab build "${options[@]}" --refresh >/dev/null 2>&1 &
     build=$!
     wait_for=$((RANDOM % 40)).$((RANDOM % 10))
+    if [[ $n -eq 0 ]]; then
+      sleep 3
+      if "$hostwright" lab build "${options[@]}" >/dev/null 2>"$scratch/second"; then
+        fail "two builds of one image at once"
+      fi
+      grep -q "process" "$scratch/second" || fail "the second build does not say who is at it: $(cat "$scratch/second")"
+    fi
     sleep "$wait_for"
-    kill -9 "$build" 2>/dev/null || say "the build was faster than $wait_for s"
-    wait "$build" 2>/dev/null || true
+    # Every other one is asked to stop, as by Ctrl+C.
+    signal=$([[ $((n % 2)) -eq 0 ]] && echo KILL || echo INT)
+    kill -s "$signal" "$build" 2>/dev/null || say "the build was faster than $wait_for s"
+    status=0
+    wait "$build" 2>/dev/null || status=$?
+    [[ $signal == KILL || $status -eq 130 || $status -eq 0 ]] || fail "a build that was cancelled ended with $status"
+    [[ $signal == KILL || -z $(ls -A "$work") ]] || fail "a cancelled build left $(ls -A "$work")"
     # All of it dies with its parent; the kernel needs a moment to take namespaces down.
     for ((i = 0; i < 50; i++)); do
       # From a file: in its own arguments grep would find itself.
@@ -167,7 +179,7 @@ if wanted kill; then
     "$hostwright" lab eject || fail "what a build left that was killed after $wait_for s could not be removed"
     [[ -z $(ls -A "$work") ]] || fail "$work is not empty after eject: $(ls -A "$work")"
     if losetup -a 2>/dev/null | grep -qF "$work"; then fail "a loop device is left"; fi
-    say "killed after $wait_for s: nothing is left"
+    say "ended by SIG$signal after $wait_for s: nothing is left"
   done
   "$hostwright" lab build "${options[@]}" >/dev/null || fail "no build after all these"
 fi
