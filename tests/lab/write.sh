@@ -98,7 +98,7 @@ inside() {
   echo "-- writing"
   ends_with 0 $hostwright lab write "$image" $other --yes --confirm $other
   cat /tmp/said
-  says "read back from it"
+  says "read back from $other: it is the image"
   echo 3 >/proc/sys/vm/drop_caches
   [[ $(head -c 24000001 $other | sha256sum) == "$sum" ]] || fail "the stick does not hold the image"
   [[ -b ${other}1 ]] || fail "the kernel was not told of the new partitions"
