@@ -17,7 +17,7 @@ fail() {
 
 if [[ ${1:-} == --on-screen ]]; then
   kind=$2 pictures=$3
-  "$hostwright" lab boot --kernel "$kernel" --root none --display "$kind" --name "window-$kind" --timeout 5m \
+  "$hostwright" lab boot --kernel "$kernel" --root host --display "$kind" --name "window-$kind" --cwd / --timeout 5m \
     -- sh -c 'echo hello from the guest >/dev/tty0; sleep 1000' &
   guest=$!
   window=
