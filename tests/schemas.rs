@@ -22,6 +22,8 @@ fn published() -> Vec<(&'static str, Schema)> {
         ("report", schema_for!(RunReport)),
         ("undo-preview", schema_for!(UndoPreview)),
         ("guest-report", schema_for!(hostwright::guest::Report)),
+        ("bench", schema_for!(hostwright::flows::bench::Results)),
+        ("bench-comparison", schema_for!(hostwright::flows::bench::Comparison)),
     ]
 }
 

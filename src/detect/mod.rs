@@ -14,6 +14,7 @@
 pub mod apt;
 pub mod boot;
 pub mod certificate;
+pub mod conditions;
 pub mod cpu;
 pub mod distro;
 pub mod efi;

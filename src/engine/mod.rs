@@ -41,6 +41,7 @@ pub mod kernel_params;
 pub mod modinfo;
 pub mod module_check;
 pub mod mok_password;
+pub mod packages;
 pub mod plan;
 mod rehearse;
 mod report;
@@ -66,14 +67,14 @@ pub use execute::execute;
 pub use folders::LOCK;
 pub use journal::{JournalError, RunState};
 pub use plan::{Permission, Plan, Warning};
-pub use rehearse::{Progressed, Wanted, rehearse};
+pub use rehearse::{Progressed, Wanted, measure, rehearse};
 pub use report::{
     Explain, FileChange, Inputs, Owner, Reversal, RunReport, RunSummary, Secret, StepPreview, StepState,
     StepSummary, UndoPreview, UndoStep,
 };
 pub use runs::{events, runs};
 pub use steps::Step;
-pub use try_out::try_out;
+pub use try_out::{build_only, try_out};
 pub use undo::{undo, undo_preview};
 
 use crate::host::Host;

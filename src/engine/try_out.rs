@@ -54,6 +54,21 @@ pub fn try_out(
     Ok(verdict)
 }
 
+/// Builds what `build` says, outside any run, always anew; the modules' names and bytes, unsigned.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn build_only(
+    host: &Host,
+    step: &BuildModules,
+    inputs: &Inputs,
+    cancel: &Cancel,
+    sink: &mut dyn Sink,
+) -> Result<Vec<(String, Vec<u8>)>, StepError> {
+    let built = compile(host, step, inputs, cancel, sink)?;
+    Ok(built.into_iter().map(|b| (b.module, b.bytes)).collect())
+}
+
 fn compile(
     host: &Host,
     step: &BuildModules,

@@ -5,8 +5,10 @@
 //! `plan` of a flow is pure. What is around it here gathers the facts it needs, so that the command
 //! line on a scratch root and the helper on the machine come to the same plan by the same way.
 
+pub mod bench;
 pub mod boot;
 pub mod lab;
+pub mod packages;
 pub mod tuning;
 pub mod vgpu;
 pub mod vmware;

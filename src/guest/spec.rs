@@ -135,6 +135,11 @@ pub enum Task {
         /// Whether only loading and opening is tried.
         only_load: bool,
     },
+    /// Modules of VMware are measured (see `init::rehearse::measure`).
+    Measure {
+        /// For how long each figure, in milliseconds.
+        milliseconds: u32,
+    },
 }
 
 /// How a disk image is written.

@@ -7,6 +7,7 @@ use super::tell::{Teller, ended};
 use crate::cli::errors::{Exit, Problem, sentence};
 use crate::cli::session::Session;
 use crate::cli::watch::Standing;
+use crate::flows::lab::size::window_environment;
 use crate::flows::lab::{find, runs};
 use crate::guest::spec::{Boot as What, Disk, Firmware, Guest, GuestRoot, ImageFormat, KernelBoot, Task};
 use crate::guest::{self, GuestError, Input, Setup};
@@ -329,22 +330,4 @@ fn input() -> Input {
         return Input::Nothing;
     }
     stdin.as_fd().try_clone_to_owned().map_or(Input::Nothing, Input::From)
-}
-
-/// What a window of QEMU needs to know.
-pub(super) fn window_environment(guest: &Guest) -> Vec<(String, String)> {
-    if guest.display == crate::guest::spec::Display::None {
-        return Vec::new();
-    }
-    let names = [
-        "DISPLAY",
-        "WAYLAND_DISPLAY",
-        "XAUTHORITY",
-        "XDG_RUNTIME_DIR",
-        "DBUS_SESSION_BUS_ADDRESS",
-        "HOME",
-        "LANG",
-        "XDG_SESSION_TYPE",
-    ];
-    names.iter().filter_map(|n| Some(((*n).to_owned(), std::env::var(n).ok()?))).collect()
 }

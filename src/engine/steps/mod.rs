@@ -11,6 +11,7 @@ mod create_signing_key;
 mod depmod;
 mod enroll_key;
 mod install_module;
+mod install_packages;
 mod load_modules;
 mod module_index;
 mod preview;
@@ -25,6 +26,7 @@ mod set_running_values;
 mod stop_services;
 mod unload_modules;
 mod update_boot_loader;
+mod update_package_lists;
 mod write_file;
 mod write_image;
 
@@ -34,6 +36,7 @@ pub use create_signing_key::CreateSigningKey;
 pub use depmod::Depmod;
 pub use enroll_key::EnrollKey;
 pub use install_module::{Compression, InstallModule, SignWith};
+pub use install_packages::InstallPackages;
 pub use load_modules::LoadModules;
 pub use rebuild_initramfs::{InitramfsTool, RebuildInitramfs};
 pub use rehearse::Rehearse;
@@ -44,6 +47,7 @@ pub use set_running_values::{RunningValue, SetRunningValues};
 pub use stop_services::StopServices;
 pub use unload_modules::UnloadModules;
 pub use update_boot_loader::{BootLoaderTool, UpdateBootLoader};
+pub use update_package_lists::UpdatePackageLists;
 pub use write_file::WriteFile;
 pub use write_image::WriteImage;
 
@@ -147,6 +151,8 @@ impl Step {
             Self::SetKernelParameters(s) => s,
             Self::UpdateBootLoader(s) => s,
             Self::SetRunningValues(s) => s,
+            Self::InstallPackages(s) => s,
+            Self::UpdatePackageLists(s) => s,
             Self::WriteImage(s) => s,
         }
     }
@@ -210,6 +216,10 @@ pub enum Step {
     UpdateBootLoader(UpdateBootLoader),
     /// Set values of the running kernel.
     SetRunningValues(SetRunningValues),
+    /// Install packages of the distribution.
+    InstallPackages(InstallPackages),
+    /// Fetch the lists of packages anew.
+    UpdatePackageLists(UpdatePackageLists),
     /// Write an image onto a whole medium. Cannot be taken back.
     WriteImage(WriteImage),
 }

@@ -12,6 +12,7 @@
 //!   write: an image onto a USB stick, by a plan and the helper
 //! ```
 
+pub mod account;
 mod archiso;
 mod build;
 mod debian;
@@ -27,8 +28,11 @@ mod layer;
 pub mod matrix;
 mod mountinfo;
 mod namespace;
+mod places;
 mod remove;
 pub mod runs;
+pub mod session;
+pub mod size;
 mod spec;
 mod tools;
 mod work;
@@ -39,5 +43,6 @@ pub use eject::{Action, EjectOptions, Ejected, Kept, eject, look, plan, remove_i
 pub use error::LabError;
 pub use folders::Folders;
 pub use inject::check_project;
-pub use spec::{ArchisoSpec, Autorun, BuilderSpec, DebianSpec, Form, Image, Project, name_of};
+pub use places::Places;
+pub use spec::{ArchisoSpec, Autorun, BuilderSpec, DebianSpec, Form, Image, Project, default_suite, name_of};
 pub use work::{MARKER, Marker};
