@@ -55,7 +55,8 @@ inside() {
   hostwright=/usr/local/bin/hostwright
   head -c 24000001 /dev/urandom >"$image"
   # A partition table and ISO 9660's mark.
-  printf '\x80\0\0\0\x17\0\0\0\0\0\0\0\x10\0\0\0' | dd of="$image" bs=1 seek=446 conv=notrunc status=none
+  dd if=/dev/zero of="$image" bs=512 count=1 conv=notrunc status=none
+  printf '\x80\0\0\0\x17\0\0\0\x40\0\0\0\0\x10\0\0' | dd of="$image" bs=1 seek=446 conv=notrunc status=none
   printf '\x55\xaa' | dd of="$image" bs=1 seek=510 conv=notrunc status=none
   printf 'CD001' | dd of="$image" bs=1 seek=32769 conv=notrunc status=none
   sum=$(sha256sum <"$image")
