@@ -72,6 +72,7 @@ test-lab: ## build images, boot them (BIOS, UEFI, Secure Boot), many kernels, ki
 	@scripts/deps.sh lab
 	$(CARGO) build --no-default-features --bins
 	TARGET="$(TARGET_DIR)/debug" tests/lab/images.sh
+	TARGET="$(TARGET_DIR)/debug" tests/lab/share.sh
 	$(AS_ROOT) env TARGET="$(TARGET_DIR)/debug" tests/lab/write.sh
 	TARGET="$(TARGET_DIR)/debug" tests/lab/window.sh
 	$(AS_ROOT) env TARGET="$(TARGET_DIR)/debug" tests/lab/archiso.sh
