@@ -49,6 +49,16 @@ share() {
     # shellcheck disable=SC2016 # the guest's shell, not this one
     boot --cwd / -- sh -c 'ls -d /sys/bus/virtio/drivers/virtiofs/virtio*' >/dev/null || fail "the root did not come by virtiofs"
   fi
+  if [[ $(readlink -f /sbin/init) == */systemd ]]; then
+    local began=$SECONDS
+    boot --init /sbin/init --until '^multi-user$' -m 1G >/dev/null 2>"$scratch/said" || {
+      tail -n 20 "$scratch/said" >&2
+      fail "$name: this machine's systemd does not reach multi-user.target in a guest"
+    }
+    echo "share: $name: this machine's own systemd reached multi-user.target in $((SECONDS - began)) s"
+  else
+    echo "share: NOT RUN: this machine's own init; it is no systemd"
+  fi
   echo "share: $name: read, written in memory, written with --writable"
 }
 
