@@ -68,10 +68,14 @@ test-kernels: ## build the modules for other releases' kernels, and load them in
 	$(AS_ROOT) env PROFILE=dev VMWARE_SOURCES="$(VMWARE_SOURCES)" tests/kernels/matrix.sh
 	if command -v apt-get >/dev/null; then $(AS_ROOT) env PROFILE=dev tests/kernels/updates.sh; fi
 
-test-lab: ## build images, boot them with BIOS and UEFI, kill builds and clean up after them
+test-lab: ## build images, boot them (BIOS, UEFI, Secure Boot), many kernels, killed builds, a USB stick
 	@scripts/deps.sh lab
 	$(CARGO) build --no-default-features --bins
 	TARGET="$(TARGET_DIR)/debug" tests/lab/images.sh
+	TARGET="$(TARGET_DIR)/debug" tests/lab/share.sh
+	$(AS_ROOT) env TARGET="$(TARGET_DIR)/debug" tests/lab/write.sh
+	TARGET="$(TARGET_DIR)/debug" tests/lab/window.sh
+	$(AS_ROOT) env TARGET="$(TARGET_DIR)/debug" tests/lab/archiso.sh
 
 lint: ## formatting, clippy with the house rules, scripts, licences of dependencies
 	$(CARGO) fmt --check

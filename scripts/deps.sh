@@ -46,6 +46,10 @@ if [[ ${1:-} == lab ]]; then
   packages+=(squashfs-tools uidmap)                        # the layers of an image
   packages+=(grub-common grub-pc-bin grub-efi-amd64-bin)   # what boots an image
   packages+=(xorriso mtools dosfstools e2fsprogs fdisk)    # ISO and disk images
+  packages+=(shim-signed grub-efi-amd64-signed)            # the same for Secure Boot
+  packages+=(pacman-package-manager arch-install-scripts libarchive-tools) # images from Arch profiles
+  packages+=(grub-efi-ia32-bin cpio busybox-static)        # and what their test is made of
+  packages+=(qemu-system-gui)                              # guests in a window
 fi
 
 # Whether a kernel is here with headers that something can be built against.

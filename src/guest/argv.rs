@@ -176,6 +176,8 @@ pub struct Prepared {
     pub graphics: bool,
     /// The network.
     pub net: Net,
+    /// Its address on the host's virtual sockets (vsock(7)).
+    pub vsock: Option<u32>,
     /// The wires.
     pub wires: Wires,
 }
@@ -373,6 +375,9 @@ fn disks(out: &mut Args, p: &Prepared) {
 }
 
 fn net(out: &mut Args, p: &Prepared) {
+    if let Some(cid) = p.vsock {
+        out.pair("-device", format!("{},guest-cid={cid}", p.device("vhost-vsock")));
+    }
     let Net::User(ssh) = p.net else { return };
     let forward = ssh.map(|port| format!(",hostfwd=tcp:127.0.0.1:{port}-:22")).unwrap_or_default();
     out.pair("-netdev", format!("user,id=net{forward}"));

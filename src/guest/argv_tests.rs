@@ -23,6 +23,7 @@ fn kernel() -> Prepared {
         display: Display::None,
         graphics: false,
         net: Net::None,
+        vsock: None,
         wires: Wires {
             console: Wire::Socket(5),
             firmware: None,
@@ -142,4 +143,12 @@ fn a_usb_stick_is_removable_and_needs_no_graphics_card() {
     assert_eq!(text.matches("qemu-xhci").count(), 1);
     let with_screen = lines(&Prepared { graphics: true, ..p });
     assert_eq!(with_screen.matches("qemu-xhci").count(), 1);
+}
+
+#[test]
+fn virtual_sockets_go_onto_the_machines_bus() {
+    let on_microvm = lines(&Prepared { vsock: Some(4711), ..kernel() });
+    assert!(on_microvm.contains("-device vhost-vsock-device,guest-cid=4711\n"), "{on_microvm}");
+    let on_pc = lines(&Prepared { vsock: Some(4711), ..iso() });
+    assert!(on_pc.contains("-device vhost-vsock-pci,guest-cid=4711\n"), "{on_pc}");
 }

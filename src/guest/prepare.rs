@@ -35,6 +35,8 @@ pub(super) struct Kept {
     pub(super) release: Option<String>,
     /// The host's port that leads to the guest's port 22.
     pub(super) ssh: Option<u16>,
+    /// The guest's address on the host's virtual sockets.
+    pub(super) vsock: Option<u32>,
 }
 
 impl Drop for Kept {
@@ -59,6 +61,7 @@ pub(super) fn prepare(
         Network::Ssh { port } => {
             let port = if port == 0 { free_port()? } else { port };
             kept.ssh = Some(port);
+            kept.vsock = vsock();
             Net::User(Some(port))
         }
     };
@@ -76,6 +79,7 @@ pub(super) fn prepare(
         display: guest.display,
         graphics: true,
         net,
+        vsock: kept.vsock,
         wires: Wires::to_paste(),
     };
     match &guest.boot {
@@ -402,6 +406,13 @@ fn text(path: &Path) -> Result<String, GuestError> {
 fn free_port() -> Result<u16, GuestError> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0));
     listener.and_then(|l| l.local_addr()).map(|a| a.port()).map_err(super::wires::system("find a free port"))
+}
+
+/// An address for virtual sockets, where the host has them (module `vhost_vsock`) and lets us: no port of the network
+/// is needed then. Addresses 0 to 2 are taken (vsock(7)); a process watches one such guest, and its number is its own.
+fn vsock() -> Option<u32> {
+    let opens = File::options().read(true).write(true).open("/dev/vhost-vsock").is_ok();
+    opens.then(|| std::process::id().saturating_add(3))
 }
 
 /// Writes a whole file beside its place and moves it there.

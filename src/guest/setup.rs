@@ -108,6 +108,8 @@ pub enum GuestEvent<'a> {
         accelerator: &'a AcceleratorUsed,
         /// The host's port that leads to the guest's port 22.
         ssh: Option<u16>,
+        /// The guest's address on the host's virtual sockets.
+        vsock: Option<u32>,
     },
     /// The guest got somewhere.
     Stage(&'a Stage),

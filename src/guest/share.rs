@@ -128,6 +128,9 @@ fn command(daemon: &Virtiofsd, directory: &str, writable: bool, listener: &Inher
     let mut command = Command::new(&daemon.path)
         .arg(format!("--fd={}", listener.number()))
         .args(["--shared-dir", directory, "--sandbox=none", "--log-level=error"])
+        // What is mounted below (/proc of the host) would be a mount of its own in the guest, made when somebody looks
+        // into it, and overlayfs has none of that: EREMOTE (`ovl_lookup_single` of the kernel).
+        .arg("--no-announce-submounts")
         .inherit(listener.clone());
     // What nobody changes meanwhile can be kept by the guest for good.
     command =
@@ -181,7 +184,9 @@ mod tests {
         let (socket, _) = std::os::unix::net::UnixStream::pair().unwrap();
         let fd = Inherited::new(socket.into());
         let daemon = daemon((1, 13)).unwrap();
-        assert!(command(&daemon, "/srv/a, b", false, &fd).args.contains(&"--readonly".to_owned()));
+        let args = command(&daemon, "/srv/a, b", false, &fd).args;
+        assert!(args.contains(&"--readonly".to_owned()), "{args:?}");
+        assert!(args.contains(&"--no-announce-submounts".to_owned()), "{args:?}");
         assert!(!command(&daemon, "/srv/a, b", true, &fd).args.contains(&"--readonly".to_owned()));
     }
 }

@@ -281,7 +281,13 @@ impl Action for WriteImage {
 
     fn verify(&self, ctx: &Context<'_>) -> Vec<Check> {
         let outcome = match self.read_back(ctx) {
-            Ok(is) if is == self.sha256 => CheckOutcome::Good,
+            Ok(is) if is == self.sha256 => {
+                let size = self.size.div_ceil(MB);
+                let said =
+                    format!("{size} MB read back from {}: it is the image, byte for byte", self.device());
+                ctx.say(Level::Note, said);
+                CheckOutcome::Good
+            }
             Ok(is) => CheckOutcome::Bad {
                 reason: format!(
                     "read back it has SHA-256 {is}, and the image {}: the medium is broken or not as large as it \
