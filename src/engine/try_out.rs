@@ -54,6 +54,27 @@ pub fn try_out(
     Ok(verdict)
 }
 
+/// Builds what `step` says, in the sandbox, and checks it; takes what an earlier build of just the same made. Told as
+/// step 0.
+///
+/// # Errors
+/// When it cannot be built, or what came out is no module that should be loaded.
+pub fn build_only(
+    host: &Host,
+    step: &BuildModules,
+    inputs: &Inputs,
+    cancel: &Cancel,
+    sink: &mut dyn Sink,
+) -> Result<Vec<(String, Vec<u8>)>, StepError> {
+    let cached = build::Cache::of(host).find(&build::key(step), step);
+    let earlier = cached.and_then(|c| build::gate(host, step, c.modules).ok());
+    let built = match earlier {
+        Some(built) => built,
+        None => compile(host, step, inputs, cancel, sink)?,
+    };
+    Ok(built.into_iter().map(|b| (b.module, b.bytes)).collect())
+}
+
 fn compile(
     host: &Host,
     step: &BuildModules,
