@@ -7,6 +7,7 @@
 
 pub mod boot;
 pub mod lab;
+pub mod profile;
 pub mod tuning;
 pub mod vgpu;
 pub mod vmware;
