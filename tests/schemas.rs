@@ -14,6 +14,8 @@ fn published() -> Vec<(&'static str, Schema)> {
         ("choices-vmware", schema_for!(Choices)),
         ("choices-wayland", schema_for!(hostwright::flows::wayland::Choices)),
         ("choices-tuning", schema_for!(hostwright::flows::tuning::Choices)),
+        ("profile", schema_for!(hostwright::flows::profile::Profile)),
+        ("applied", schema_for!(hostwright::flows::profile::Applied)),
         ("tunables", schema_for!(Vec<hostwright::flows::tuning::Evaluated>)),
         ("plan", schema_for!(Plan)),
         ("event", schema_for!(Event)),

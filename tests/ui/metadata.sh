@@ -9,6 +9,8 @@ trap 'rm -rf "$work"' EXIT
 app=org.hostwright.Hostwright
 sed 's|@bindir@|/usr/bin|g' data/desktop/$app.desktop.in >"$work/$app.desktop"
 desktop-file-validate "$work/$app.desktop"
+sed 's|@bindir@|/usr/bin|g' data/desktop/$app.Notify.desktop.in >"$work/$app.Notify.desktop"
+desktop-file-validate "$work/$app.Notify.desktop"
 if command -v appstreamcli >/dev/null; then
   appstreamcli validate --no-net data/desktop/$app.metainfo.xml
 fi
