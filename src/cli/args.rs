@@ -3,8 +3,8 @@
 
 use super::screen::Colour;
 use super::{
-    apply, completions, detect, doctor, export, lab, log, man, plan, profile, runs, status, tuning, undo,
-    vgpu, vmware,
+    apply, bench, completions, detect, doctor, export, lab, log, man, plan, profile, runs, status, tuning,
+    undo, vgpu, vmware,
 };
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -87,6 +87,7 @@ pub(crate) enum Command {
     Status(status::Status),
     Vmware(vmware::Vmware),
     Tuning(tuning::Tuning),
+    Bench(bench::Bench),
     Lab(lab::Lab),
     Vgpu(vgpu::Vgpu),
     Plan(plan::Plan),

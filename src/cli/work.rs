@@ -10,7 +10,7 @@ use super::preview;
 use super::progress::{Ended, looking, showing};
 use super::session::Session;
 use super::watch::Standing;
-use crate::engine::{self, Inputs, KernelResult, Plan, RunReport, RunState, Step, StepPreview};
+use crate::engine::{self, Inputs, KernelResult, Plan, Reversal, RunReport, RunState, Step, StepPreview};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -64,8 +64,18 @@ pub(crate) fn plan(session: &mut Session, request: &Request, show: &ShowOptions)
 /// Makes the plan, shows it, asks, carries it out.
 pub(crate) fn apply(
     session: &mut Session,
+    request: Request,
+    options: &ApplyOptions,
+) -> Result<Exit, Problem> {
+    apply_asking(session, request, options, &|session| confirm::ask(&session.voice, "Do this now?"))
+}
+
+/// The same with a question of the caller's own.
+pub(crate) fn apply_asking(
+    session: &mut Session,
     mut request: Request,
     options: &ApplyOptions,
+    ask: &dyn Fn(&Session) -> Result<bool, Problem>,
 ) -> Result<Exit, Problem> {
     if !options.check {
         confirm::need_consent(options.yes, session.json(), "changed")?;
@@ -86,7 +96,7 @@ pub(crate) fn apply(
     }
     if !options.yes {
         session.screen.print("\n");
-        if !confirm::ask(&session.voice, "Do this now?")? {
+        if !ask(session)? {
             return Err(Problem::cancelled());
         }
     }
@@ -203,10 +213,14 @@ fn ended(session: &mut Session, run: &Ended<RunReport>, plan: Option<&Plan>) -> 
         RunState::RolledBack => Mark::Warning,
         _ => Mark::Bad,
     };
+    // Nothing comes back of a step that cannot be undone.
+    let lasting = plan.is_some_and(|p| p.steps.iter().any(|s| matches!(s.reversal(), Reversal::None { .. })));
     let word = match report.state {
         RunState::Done if !report.is_complete() => "Done in part",
         RunState::Done => "Done",
         RunState::Undone => "Taken back",
+        RunState::RolledBack if lasting && cancelled => "Cancelled",
+        RunState::RolledBack if lasting => "Failed",
         RunState::RolledBack if cancelled => "Cancelled, and taken back",
         RunState::RolledBack => "Failed, and taken back",
         RunState::UndoStopped => "Undo stopped",
@@ -234,7 +248,7 @@ fn ended(session: &mut Session, run: &Ended<RunReport>, plan: Option<&Plan>) -> 
         rows.push(("Log", session.outside(log)));
     }
     match report.state {
-        RunState::Done => rows.push(("Take it back", undo)),
+        RunState::Done if !lasting => rows.push(("Take it back", undo)),
         RunState::Failed | RunState::UndoStopped => rows.push(("Try to take it back again", undo)),
         _ => {}
     }

@@ -301,7 +301,9 @@ fn success(ctx: &Context<'_>, plan: &Plan) -> String {
     let history = journal.history();
     let mut message = match plan.steps.len() {
         0 => "There was nothing to do.".to_owned(),
-        _ if history.pending().is_empty() => "Everything was as it should be already.".to_owned(),
+        _ if history.steps.values().all(|s| s.unchanged) => {
+            "Everything was as it should be already.".to_owned()
+        }
         1 => "The step is done.".to_owned(),
         n => format!("All {n} steps are done."),
     };

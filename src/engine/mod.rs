@@ -42,6 +42,7 @@ pub mod kernel_params;
 pub mod modinfo;
 pub mod module_check;
 pub mod mok_password;
+pub mod packages;
 pub mod plan;
 mod prune;
 mod rehearse;
@@ -69,14 +70,14 @@ pub use folders::LOCK;
 pub use journal::{JournalError, RunState};
 pub use plan::{Permission, Plan, Warning};
 pub use prune::{KEPT, prunable, prune};
-pub use rehearse::{Progressed, Wanted, rehearse};
+pub use rehearse::{Progressed, Wanted, measure, rehearse};
 pub use report::{
     Explain, FileChange, Inputs, KernelResult, Owner, Reversal, RunReport, RunSummary, Secret, StepPreview,
     StepState, StepSummary, UndoPreview, UndoStep,
 };
 pub use runs::{events, runs};
 pub use steps::Step;
-pub use try_out::{build_only, try_out};
+pub use try_out::{build_only, build_or_reuse, try_out};
 pub use undo::{undo, undo_preview};
 
 use crate::host::Host;

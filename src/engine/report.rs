@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::sync::Arc;
 
 /// A password or the like: never printed, never written to a journal, wiped when dropped.
@@ -73,6 +74,9 @@ impl std::fmt::Debug for Explain {
 pub struct Inputs {
     /// Archives that the caller handed over as sealed files, by the SHA-256 (hexadecimal) of their bytes.
     pub sealed: BTreeMap<String, Vec<u8>>,
+    /// Images that the caller handed over as open files, by the SHA-256 (hexadecimal) that their bytes must have.
+    /// They are too large to be sealed: who uses one compares.
+    pub images: BTreeMap<String, Arc<File>>,
     /// The one-time password for enrolling a Machine Owner Key.
     pub mok_password: Option<Secret>,
     /// Explains compiler errors.

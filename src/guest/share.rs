@@ -5,6 +5,7 @@
 use super::argv::Share;
 use super::error::GuestError;
 use super::modules::{Abilities, Have, Need};
+use super::setup::Sharing;
 use super::wires;
 use crate::host::{Command, Host, Inherited, Process};
 use std::path::Path;
@@ -83,10 +84,20 @@ pub(super) fn choose(
 }
 
 /// Looks what is here and chooses.
-pub(super) fn way(host: &Host, abilities: &Abilities, writable: bool) -> Result<Way, GuestError> {
-    let daemon = PLACES.iter().filter(|p| host.root().exists(p)).find_map(|path| {
-        let output = host.runner().run(&Command::new(*path).arg("--version")).ok()?;
-        Some(Virtiofsd { path: (*path).into(), version: version(&output.stdout)? })
+pub(super) fn way(
+    host: &Host,
+    sharing: &Sharing,
+    abilities: &Abilities,
+    writable: bool,
+) -> Result<Way, GuestError> {
+    let places: Vec<String> = match sharing {
+        Sharing::Find => PLACES.iter().map(|p| (*p).to_owned()).collect(),
+        Sharing::By(path) => path.to_str().map(str::to_owned).into_iter().collect(),
+        Sharing::NineP => Vec::new(),
+    };
+    let daemon = places.into_iter().filter(|p| host.root().exists(p)).find_map(|path| {
+        let output = host.runner().run(&Command::new(&path).arg("--version")).ok()?;
+        Some(Virtiofsd { version: version(&output.stdout)?, path })
     });
     choose(&abilities.has(Need::Virtiofs), &abilities.has(Need::Ninep), daemon, writable)
 }

@@ -7,11 +7,13 @@
 //! | `findings`, `hardware` | the facts, topic by topic |
 //! | `state` | VMware's modules, keys and runs: whether something should be done |
 //! | `plan` | what a plan asks for, why, and what its undo brings back |
+//! | `lab` | how guests ended |
 //! | `vgpu` | decisions of the vgpu flow |
 //! | `problem` | errors: a title, the reason, what to do |
 
 mod findings;
 mod hardware;
+pub(crate) mod lab;
 mod plan;
 mod problem;
 mod state;

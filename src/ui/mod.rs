@@ -29,6 +29,8 @@ mod flows;
 mod i18n;
 mod machine;
 mod pages;
+#[doc(hidden)]
+pub mod parts;
 mod widgets;
 mod window;
 

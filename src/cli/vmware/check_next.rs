@@ -337,7 +337,7 @@ fn built(session: &Session, host: &Host, choices: &Choices, inputs: &Inputs) -> 
     let cancel = session.watch.cancel.clone();
     let sink = &mut |_: Event| {};
     for step in vmware::builds(host, choices, inputs, &cancel, sink)? {
-        if let Err(error) = crate::engine::build_only(host, &step, inputs, &cancel, sink) {
+        if let Err(error) = crate::engine::build_or_reuse(host, &step, inputs, &cancel, sink) {
             return if error.is_cancelled() {
                 Err(Problem::cancelled())
             } else {

@@ -65,7 +65,7 @@ fn build(session: &Session, host: &Host, release: &str, output: &Path) -> Result
         }
     };
     for step in vmware::builds(host, &choices, &inputs, &cancel, sink)? {
-        let modules = engine::build_only(host, &step, &inputs, &cancel, sink).map_err(|e| {
+        let modules = engine::build_or_reuse(host, &step, &inputs, &cancel, sink).map_err(|e| {
             let title = format!("The modules for {release} could not be built");
             Problem::new(Exit::Failed, "build", &title, e.to_string())
         })?;

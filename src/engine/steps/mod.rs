@@ -12,6 +12,7 @@ mod depmod;
 mod dkms_install;
 mod enroll_key;
 mod install_module;
+mod install_packages;
 mod load_modules;
 mod module_index;
 mod preview;
@@ -26,7 +27,9 @@ mod set_running_values;
 mod stop_services;
 mod unload_modules;
 mod update_boot_loader;
+mod update_package_lists;
 mod write_file;
+mod write_image;
 
 pub use build_modules::{BuildModules, Compiler, Mode, ModuleBuild, SourceRef};
 pub use copy_file::CopyFile;
@@ -35,6 +38,7 @@ pub use depmod::Depmod;
 pub use dkms_install::DkmsInstall;
 pub use enroll_key::EnrollKey;
 pub use install_module::{Compression, InstallModule, SignWith};
+pub use install_packages::InstallPackages;
 pub use load_modules::LoadModules;
 pub use rebuild_initramfs::{InitramfsTool, RebuildInitramfs};
 pub use rehearse::Rehearse;
@@ -45,7 +49,9 @@ pub use set_running_values::{RunningValue, SetRunningValues};
 pub use stop_services::StopServices;
 pub use unload_modules::UnloadModules;
 pub use update_boot_loader::{BootLoaderTool, UpdateBootLoader};
+pub use update_package_lists::UpdatePackageLists;
 pub use write_file::WriteFile;
+pub use write_image::WriteImage;
 
 use super::context::{After, Applied, Before, Context};
 use super::error::StepError;
@@ -148,6 +154,9 @@ impl Step {
             Self::SetKernelParameters(s) => s,
             Self::UpdateBootLoader(s) => s,
             Self::SetRunningValues(s) => s,
+            Self::InstallPackages(s) => s,
+            Self::UpdatePackageLists(s) => s,
+            Self::WriteImage(s) => s,
         }
     }
 
@@ -230,4 +239,10 @@ pub enum Step {
     UpdateBootLoader(UpdateBootLoader),
     /// Set values of the running kernel.
     SetRunningValues(SetRunningValues),
+    /// Install packages of the distribution.
+    InstallPackages(InstallPackages),
+    /// Fetch the lists of packages anew.
+    UpdatePackageLists(UpdatePackageLists),
+    /// Write an image onto a whole medium. Cannot be taken back.
+    WriteImage(WriteImage),
 }

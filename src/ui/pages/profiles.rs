@@ -5,7 +5,7 @@ use crate::profile::{self, Document};
 use crate::tell::Problem;
 use crate::ui::context::Context;
 use crate::ui::dialogs::{self, Question};
-use crate::ui::i18n::{gettext, gettext_f};
+use crate::ui::i18n::{gettext, gettext_f, told};
 use crate::ui::machine::elsewhere;
 use crate::ui::widgets::{badge, clear, named_menu, text_row};
 use crate::ui::window::Window;
@@ -126,7 +126,7 @@ impl ProfilesPage {
     fn row(&self, (name, in_use, document): &Listed) -> adw::ActionRow {
         let text = match document {
             Ok(document) => profile::summary(document),
-            Err(problem) => gettext_f("Cannot be used: {reason}", &[("reason", &problem.reason)]),
+            Err(problem) => gettext_f("Cannot be used: {reason}", &[("reason", &told(&problem.reason))]),
         };
         let row = text_row(name, &text);
         if *in_use {
