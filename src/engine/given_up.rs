@@ -96,3 +96,80 @@ fn builds(plan: &Plan) -> impl Iterator<Item = &super::steps::BuildModules> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::build::testkit::{install, scene, step};
+    use crate::engine::steps::{BuildModules, Compression, InstallModule};
+    use crate::engine::testing::{Scene, same};
+    use crate::engine::{Event, RunState};
+
+    /// The same for a kernel whose headers are gone.
+    fn broken(good: &BuildModules) -> BuildModules {
+        let kernel = "0.0.1-gone".to_owned();
+        BuildModules { build_dir: "/usr/src/gone".to_owned(), kernel, go_on: true, ..good.clone() }
+    }
+
+    fn install_for(build: &BuildModules) -> Step {
+        Step::InstallModule(InstallModule {
+            kernel: build.kernel.clone(),
+            module: "vmmon".to_owned(),
+            to: format!("/lib/modules/{}/updates/vmmon.ko", build.kernel),
+            compression: Compression::None,
+            sign: None,
+        })
+    }
+
+    fn prepared() -> (Scene, BuildModules) {
+        let scene = scene();
+        install(&scene, "vmmon", &[]);
+        let good = BuildModules { go_on: true, ..step(&scene, &["vmmon"]) };
+        (scene, good)
+    }
+
+    #[test]
+    fn one_kernel_that_cannot_be_built_for_does_not_stop_the_other() {
+        let (scene, good) = prepared();
+        let bad = broken(&good);
+        let before = scene.tree();
+        let steps = vec![
+            Step::BuildModules(bad.clone()),
+            Step::BuildModules(good.clone()),
+            install_for(&bad),
+            install_for(&good),
+        ];
+        let report = scene.execute(steps).unwrap();
+        assert_eq!(report.state, RunState::Done, "{report:?}");
+        assert!(!report.is_complete() && !report.is_verified());
+        let results: Vec<(&str, bool)> = report.kernels.iter().map(|k| (k.kernel.as_str(), k.good)).collect();
+        assert_eq!(results, [("0.0.1-gone", false), (good.kernel.as_str(), true)]);
+        assert!(report.kernels[0].text.contains("headers"), "{report:?}");
+        assert!(report.message.contains("Not done for 0.0.1-gone"), "{}", report.message);
+        assert!(scene.host.root().exists(&format!("/lib/modules/{}/updates/vmmon.ko", good.kernel)));
+        assert!(!scene.host.root().exists("/lib/modules/0.0.1-gone"));
+        let told = scene.events.lock().unwrap().iter().filter(|e| matches!(e, Event::Kernel { .. })).count();
+        assert_eq!(told, 2);
+        assert_eq!(scene.undo(report.run).unwrap().state, RunState::Undone);
+        same(&scene.tree(), &before);
+    }
+
+    #[test]
+    fn a_run_of_which_every_kernel_fails_has_failed() {
+        let (scene, good) = prepared();
+        let (one, two) = (broken(&good), BuildModules { kernel: "0.0.2-gone".into(), ..broken(&good) });
+        let before = scene.tree();
+        let report =
+            scene.execute(vec![Step::BuildModules(one.clone()), Step::BuildModules(two), install_for(&one)]);
+        assert_eq!(report.unwrap().state, RunState::RolledBack);
+        same(&scene.tree(), &before);
+    }
+
+    #[test]
+    fn an_older_plan_stops_at_the_first_failure() {
+        let (scene, good) = prepared();
+        let bad = BuildModules { go_on: false, ..broken(&good) };
+        let report = scene.execute(vec![Step::BuildModules(bad), Step::BuildModules(good)]).unwrap();
+        assert_eq!(report.state, RunState::RolledBack);
+    }
+}
