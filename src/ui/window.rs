@@ -229,7 +229,12 @@ impl Window {
             #[weak(rename_to = window)]
             self,
             async move {
-                match elsewhere(move || profile::read_file(&path)).await {
+                let read = elsewhere(move || {
+                    let document = profile::read_file(&path)?;
+                    let choices = profile::vmware_of(&document)?;
+                    Ok((document, choices))
+                });
+                match read.await {
                     Ok((document, choices)) => {
                         window.open_vmware(Some(choices));
                         window.toast(&gettext_f(
