@@ -214,6 +214,10 @@ impl ProgressPage {
                 log.push(kind, &told(&text));
                 outcome.checks.push(check);
             }
+            Event::Kernel { result } => {
+                let kind = if result.good { Kind::Good } else { Kind::Error };
+                log.push(kind, &told(&format!("{}: {}", result.kernel, result.text)));
+            }
             Event::Finished { state, message } => {
                 log.push(Kind::Note, &told(&message));
                 outcome.state = Some(state);
