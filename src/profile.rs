@@ -177,6 +177,35 @@ pub(crate) fn name_in_use(root: &Root) -> Result<Option<String>, Problem> {
     }
 }
 
+/// The profile in use: its name and its choices.
+///
+/// # Errors
+/// When it cannot be read, or its choices cannot be used.
+#[cfg_attr(not(feature = "gui"), allow(dead_code, reason = "the command line reads it step by step"))]
+pub(crate) fn in_use() -> Result<Option<(String, Choices)>, Problem> {
+    let Some(root) = folder(false)? else { return Ok(None) };
+    let Some(name) = name_in_use(&root)? else { return Ok(None) };
+    let (document, choices) = load(&root, &name)?;
+    Ok(Some((document.name, choices)))
+}
+
+/// Begins to use a profile, or none.
+///
+/// # Errors
+/// When there is none of that name, or it cannot be used.
+#[cfg_attr(not(feature = "gui"), allow(dead_code, reason = "the command line does it step by step"))]
+pub(crate) fn use_one(name: Option<&str>) -> Result<(), Problem> {
+    let root = made_folder()?;
+    match name {
+        Some(name) => {
+            load(&root, name)?;
+            Ok(root.write(IN_USE, format!("{name}\n").as_bytes(), 0o600, None)?)
+        }
+        None if root.exists(IN_USE) => Ok(root.remove_file(IN_USE)?),
+        None => Ok(()),
+    }
+}
+
 /// The choices that differ from the defaults, in a line.
 pub(crate) fn summary(choices: &Choices) -> String {
     let (Ok(Value::Object(ours)), Ok(Value::Object(defaults))) =

@@ -1,14 +1,22 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The window: one view at a time, and the actions that go between them.
 
+mod ask;
+
 use super::actions::Action;
 use super::application::Application;
 use super::context::Context;
-use super::dialogs::{self, Question};
-use super::flows::vmware::{Assistant, Start};
+use super::flows::lab::LabView;
+use super::flows::tuning::TuningView;
+use super::flows::vgpu::VgpuView;
+use super::flows::vmware::{Assistant, Request, Start, Then};
+use super::flows::wayland;
+use super::help;
 use super::i18n::{gettext, gettext_f};
 use super::machine::elsewhere;
-use super::pages::{HistoryPage, HomePage, ProfilesPage, undo};
+use super::pages::{HistoryPage, HomePage, ProfilesPage};
+use super::preferences;
+use super::settings::Settings;
 use crate::engine::RunState;
 use crate::flows::vmware::Choices;
 use crate::profile;
@@ -16,6 +24,7 @@ use crate::tell::Problem;
 use adw::prelude::*;
 use adw::subclass::prelude::*;
 use gtk::{CompositeTemplate, gdk, gio, glib};
+use std::cell::{Cell, OnceCell};
 use std::path::PathBuf;
 
 mod imp {
@@ -37,6 +46,14 @@ mod imp {
         #[template_child]
         pub(super) profiles: TemplateChild<ProfilesPage>,
         pub(super) context: Context,
+        /// Views that are made when they are first shown.
+        pub(super) lab: OnceCell<LabView>,
+        pub(super) tuning: OnceCell<TuningView>,
+        pub(super) vgpu: OnceCell<VgpuView>,
+        /// Where choices were made whose plan the assistant shows.
+        pub(super) came_from: Cell<Option<&'static str>>,
+        /// The window closes when the guest has ended.
+        pub(super) closing: Cell<bool>,
     }
 
     #[glib::object_subclass]
@@ -53,22 +70,24 @@ mod imp {
             class.bind_template();
             // What has the focus takes these keys first, to copy.
             class.add_binding(gdk::Key::c, gdk::ModifierType::CONTROL_MASK, |window| {
-                let running = window.view() == "assistant" && window.imp().assistant.can_cancel();
-                if !running {
+                if !window.can_cancel() {
                     return glib::Propagation::Proceed;
                 }
-                window.imp().assistant.ask_to_cancel();
+                window.ask_to_cancel();
                 glib::Propagation::Stop
             });
             class.install_action(Action::Home.full(), None, |w, _, _| w.show_home());
             class.install_action(Action::Vmware.full(), None, |w, _, _| w.open_vmware(None));
+            class.install_action(Action::Lab.full(), None, |w, _, _| w.show_lab());
+            class.install_action(Action::Vgpu.full(), None, |w, _, _| w.show_vgpu());
+            class.install_action(Action::Tuning.full(), None, |w, _, _| w.show_tuning());
             class.install_action(Action::History.full(), None, |w, _, _| w.show_history());
             class.install_action(Action::Profiles.full(), None, |w, _, _| w.show_profiles());
             class.install_action(Action::Refresh.full(), None, |w, _, _| w.refresh());
-            class.install_action(Action::Next.full(), None, |w, _, _| w.imp().assistant.next());
+            class.install_action(Action::Next.full(), None, |w, _, _| w.next());
             class.install_action(Action::Back.full(), None, |w, _, _| w.back());
             class.install_action(Action::PageChanged.full(), None, |w, _, _| w.update_actions());
-            class.install_action(Action::CancelRun.full(), None, |w, _, _| w.imp().assistant.ask_to_cancel());
+            class.install_action(Action::CancelRun.full(), None, |w, _, _| w.ask_to_cancel());
         }
 
         fn instance_init(obj: &glib::subclass::InitializingObject<Self>) {
@@ -90,6 +109,11 @@ mod imp {
             if self.assistant.is_running() {
                 // The run goes on in the helper; so does this process, hidden, to tell how it ended.
                 self.obj().set_visible(false);
+                return glib::Propagation::Stop;
+            }
+            if self.lab.get().is_some_and(LabView::is_running) {
+                // A guest is this program's own, and ends with it.
+                self.obj().ask_to_close();
                 return glib::Propagation::Stop;
             }
             self.parent_close_request()
@@ -121,6 +145,7 @@ impl Window {
 
     fn set_up(&self) {
         let imp = self.imp();
+        imp.context.set_settings(Settings::load());
         imp.home.set_context(&imp.context);
         imp.assistant.set_context(&imp.context);
         imp.history.set_context(&imp.context);
@@ -141,14 +166,27 @@ impl Window {
 
     fn update_actions(&self) {
         let imp = self.imp();
-        let (in_assistant, at_home) = (self.view() == "assistant", self.view() == "home");
-        self.action_set_enabled(Action::Next.full(), in_assistant && imp.assistant.can_go_on());
-        self.action_set_enabled(
-            Action::Back.full(),
-            !at_home && (!in_assistant || imp.assistant.can_go_back()),
-        );
-        self.action_set_enabled(Action::Home.full(), !(in_assistant && imp.assistant.is_running()));
-        self.action_set_enabled(Action::CancelRun.full(), in_assistant && imp.assistant.can_cancel());
+        let view = self.view();
+        let (next, back) = match view.as_str() {
+            "assistant" => (imp.assistant.can_go_on(), imp.assistant.can_go_back()),
+            "lab" => imp.lab.get().map_or((false, true), |v| (v.can_go_on(), v.can_go_back())),
+            "tuning" => (imp.tuning.get().is_some_and(TuningView::can_go_on), true),
+            view => (false, view != "home"),
+        };
+        self.action_set_enabled(Action::Next.full(), next);
+        self.action_set_enabled(Action::Back.full(), back);
+        self.action_set_enabled(Action::Home.full(), !(view == "assistant" && imp.assistant.is_running()));
+        self.action_set_enabled(Action::CancelRun.full(), self.can_cancel());
+    }
+
+    /// Whether something is shown that goes on and can be asked to stop.
+    fn can_cancel(&self) -> bool {
+        let imp = self.imp();
+        match self.view().as_str() {
+            "assistant" => imp.assistant.can_cancel(),
+            "lab" => imp.lab.get().is_some_and(LabView::can_cancel),
+            _ => false,
+        }
     }
 
     // React.
@@ -163,19 +201,80 @@ impl Window {
         }
     }
 
+    fn next(&self) {
+        let imp = self.imp();
+        match self.view().as_str() {
+            "assistant" => imp.assistant.next(),
+            "lab" => {
+                if let Some(lab) = imp.lab.get() {
+                    lab.next();
+                }
+            }
+            "tuning" => {
+                if let Some(tuning) = imp.tuning.get() {
+                    self.review(tuning.request(), "tuning");
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn back(&self) {
-        if self.view() == "assistant" && self.imp().assistant.back() {
+        let imp = self.imp();
+        let inside = match self.view().as_str() {
+            "assistant" => imp.assistant.back(),
+            "lab" => imp.lab.get().is_some_and(LabView::back),
+            _ => false,
+        };
+        if inside {
             return;
         }
-        self.show_home();
+        match imp.came_from.take().filter(|_| self.view() == "assistant") {
+            Some(view) => {
+                imp.views.set_visible_child_name(view);
+                self.update_actions();
+            }
+            None => self.show_home(),
+        }
+    }
+
+    fn ask_to_cancel(&self) {
+        let imp = self.imp();
+        match (self.view().as_str(), imp.lab.get()) {
+            ("lab", Some(lab)) => lab.ask_to_cancel(),
+            _ => imp.assistant.ask_to_cancel(),
+        }
+    }
+
+    /// The lab's guest has ended.
+    pub(super) fn lab_ended(&self) {
+        if self.imp().closing.get() {
+            self.close();
+        }
     }
 
     fn refresh(&self) {
+        let imp = self.imp();
         match self.view().as_str() {
-            "home" => self.imp().home.refresh(),
-            "history" => self.imp().history.refresh(),
-            "profiles" => self.imp().profiles.refresh(),
-            _ => self.imp().assistant.look_again(),
+            "home" => imp.home.refresh(),
+            "history" => imp.history.refresh(),
+            "profiles" => imp.profiles.refresh(),
+            "lab" => {
+                if let Some(lab) = imp.lab.get() {
+                    lab.refresh();
+                }
+            }
+            "tuning" => {
+                if let Some(tuning) = imp.tuning.get() {
+                    tuning.refresh(None);
+                }
+            }
+            "vgpu" => {
+                if let Some(vgpu) = imp.vgpu.get() {
+                    vgpu.refresh();
+                }
+            }
+            _ => imp.assistant.look_again(),
         }
     }
 
@@ -198,8 +297,32 @@ impl Window {
 
     /// The vmware assistant; with choices that are made already, if there are any.
     pub(super) fn open_vmware(&self, choices: Option<Choices>) {
-        let start = choices.map_or(Start::Afresh, |c| Start::With(Box::new(c)));
-        self.begin(start);
+        if let Some(choices) = choices {
+            self.begin(Start::With(Box::new(choices)));
+            return;
+        }
+        glib::spawn_future_local(glib::clone!(
+            #[weak(rename_to = window)]
+            self,
+            async move {
+                match elsewhere(profile::in_use).await {
+                    Ok(Some((name, choices))) => {
+                        window.begin(Start::With(Box::new(choices)));
+                        window.say_choices_of(&name);
+                    }
+                    Ok(None) => window.begin(Start::Afresh),
+                    Err(problem) => {
+                        window.begin(Start::Afresh);
+                        window.tell(&problem);
+                    }
+                }
+            }
+        ));
+    }
+
+    /// Says whose choices the assistant begins with.
+    fn say_choices_of(&self, name: &str) {
+        self.toast(&gettext_f("Choices of \u{201c}{name}\u{201d}", &[("name", name)]));
     }
 
     /// Shows a run that goes on.
@@ -208,12 +331,63 @@ impl Window {
     }
 
     /// Takes a run back, which was asked and answered already.
-    pub(super) fn undo(&self, run: u32) {
-        self.begin(Start::Undo { run });
+    pub(super) fn undo(&self, run: u32, then: Vec<Then>) {
+        self.begin(Start::Undo { run, then });
+    }
+
+    /// Shows the plan of choices that were made in the view `from`.
+    pub(super) fn review(&self, request: Request, from: &'static str) {
+        self.imp().came_from.set(Some(from));
+        self.begin(Start::Review { request: Box::new(request), then: Vec::new() });
+    }
+
+    /// Shows the plan for VMware's launchers in a Wayland session.
+    pub(super) fn review_wayland(&self) {
+        self.review(wayland::request(), "home");
+    }
+
+    /// Shows a view that is made when it is first shown.
+    fn show_view(&self, view: &impl IsA<gtk::Widget>, name: &str) {
+        let views = &self.imp().views;
+        if views.child_by_name(name).is_none() {
+            views.add_named(view, Some(name));
+        }
+        views.set_visible_child_name(name);
+        view.child_focus(gtk::DirectionType::TabForward);
+        self.update_actions();
+    }
+
+    /// Shows the test lab.
+    pub(super) fn show_lab(&self) {
+        let imp = self.imp();
+        let lab = imp.lab.get_or_init(|| {
+            let lab = LabView::default();
+            lab.set_context(&imp.context);
+            lab
+        });
+        self.show_view(lab, "lab");
+        lab.refresh();
+    }
+
+    /// Shows what can be tuned.
+    pub(super) fn show_tuning(&self) {
+        let tuning = self.imp().tuning.get_or_init(TuningView::default);
+        self.show_view(tuning, "tuning");
+        tuning.refresh(None);
+    }
+
+    /// Shows what NVIDIA vGPU comes to on this host.
+    pub(super) fn show_vgpu(&self) {
+        let vgpu = self.imp().vgpu.get_or_init(VgpuView::default);
+        self.show_view(vgpu, "vgpu");
+        vgpu.refresh();
     }
 
     fn begin(&self, start: Start) {
         let imp = self.imp();
+        if !matches!(start, Start::Review { .. }) {
+            imp.came_from.set(None);
+        }
         if imp.assistant.is_running() {
             self.toast(&gettext("One change at a time: this one is still under way"));
         } else {
@@ -232,15 +406,22 @@ impl Window {
                 match elsewhere(move || profile::read_file(&path)).await {
                     Ok((document, choices)) => {
                         window.open_vmware(Some(choices));
-                        window.toast(&gettext_f(
-                            "Choices of \u{201c}{name}\u{201d}",
-                            &[("name", &document.name)],
-                        ));
+                        window.say_choices_of(&document.name);
                     }
                     Err(problem) => window.tell(&problem),
                 }
             }
         ));
+    }
+
+    /// Shows help about what is shown.
+    pub(super) fn show_help(&self) {
+        help::show(self, &self.view());
+    }
+
+    /// Shows what can be set for the assistant itself.
+    pub(super) fn show_preferences(&self) {
+        preferences::show(self, &self.imp().context);
     }
 
     /// Says something in passing.
@@ -263,67 +444,6 @@ impl Window {
             .build();
         dialog.add_response("close", &gettext("Close"));
         dialog.present();
-    }
-
-    /// Asks whether to restart the machine, and has it restarted.
-    pub(super) fn ask_to_restart(&self) {
-        glib::spawn_future_local(glib::clone!(
-            #[weak(rename_to = window)]
-            self,
-            async move {
-                let question = Question {
-                    heading: &gettext("Restart this machine?"),
-                    body: &gettext("Save your work in all programs first."),
-                    no: &gettext("Not Now"),
-                    yes: &gettext("Restart"),
-                    destructive: true,
-                };
-                if dialogs::ask(&window, &question).await
-                    && let Err(problem) = window.imp().context.machine.restart().await
-                {
-                    window.tell(&problem);
-                }
-            }
-        ));
-    }
-
-    /// Shows what taking a run back would do, and has it done.
-    pub(super) fn ask_to_undo(&self, run: u32) {
-        glib::spawn_future_local(glib::clone!(
-            #[weak(rename_to = window)]
-            self,
-            async move {
-                let machine = window.imp().context.machine.clone();
-                match machine.undo_preview(run).await {
-                    Ok(preview) => undo::show(
-                        &window,
-                        &preview,
-                        glib::clone!(
-                            #[weak]
-                            window,
-                            move || window.undo(run)
-                        ),
-                    ),
-                    Err(problem) => window.tell(&problem),
-                }
-            }
-        ));
-    }
-
-    /// Asks for a name, and saves these choices under it.
-    pub(super) fn ask_to_save(&self, choices: serde_json::Value) {
-        glib::spawn_future_local(glib::clone!(
-            #[weak(rename_to = window)]
-            self,
-            async move {
-                let heading = gettext("Save as Profile");
-                let Some(name) = dialogs::ask_name(&window, &heading, "").await else { return };
-                match elsewhere(move || profile::save(&name, choices)).await {
-                    Ok(()) => window.toast(&gettext("Saved")),
-                    Err(problem) => window.tell(&problem),
-                }
-            }
-        ));
     }
 
     /// The window around a widget.

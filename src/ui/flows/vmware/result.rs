@@ -4,6 +4,7 @@
 use super::progress::Outcome;
 use super::state::{FlowPage, State};
 use crate::engine::{Check, CheckOutcome, Plan, RunState, Step};
+use crate::flows::vmware::FLOW;
 use crate::tell::{self, Mark, Row};
 use crate::ui::actions::Action;
 use crate::ui::i18n::{gettext, gettext_f};
@@ -142,7 +143,7 @@ impl ResultPage {
         show.set_action_name(Some(Action::Back.full()));
         back.add_suffix(&show);
         group.add(&back);
-        if let Some(plan) = plan.filter(|_| outcome.state == Some(RunState::Done)) {
+        if let Some(plan) = plan.filter(|p| outcome.state == Some(RunState::Done) && p.flow == FLOW) {
             let choices = plan.choices.clone();
             let save = text_row(
                 &gettext("Profile"),
@@ -156,7 +157,9 @@ impl ResultPage {
         if matches!(outcome.state, Some(RunState::Done | RunState::Failed | RunState::UndoStopped)) {
             let run = outcome.run;
             let undo = text_row(&gettext("Take it back"), &gettext("Shows first what would come back"));
-            undo.add_suffix(&button(&gettext("Take Back\u{2026}"), move |window| window.ask_to_undo(run)));
+            undo.add_suffix(&button(&gettext("Take Back\u{2026}"), move |window| {
+                window.ask_to_undo(run, Vec::new())
+            }));
             group.add(&undo);
         }
     }
