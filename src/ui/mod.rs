@@ -34,6 +34,8 @@ mod help;
 mod i18n;
 mod machine;
 mod pages;
+#[doc(hidden)]
+pub mod parts;
 mod preferences;
 mod settings;
 mod widgets;

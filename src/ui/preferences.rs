@@ -2,7 +2,7 @@
 //! What a person can set for the assistant itself. Each is kept as soon as it is set.
 
 use super::context::Context;
-use super::i18n::gettext;
+use super::i18n::{gettext, told};
 use super::machine::elsewhere;
 use super::settings::{Appearance, Settings};
 use super::window::Window;
@@ -128,7 +128,7 @@ impl Preferences {
     }
 
     fn tell(&self, problem: &Problem) {
-        let text = format!("{}: {}", problem.title, problem.reason);
+        let text = format!("{}: {}", told(&problem.title), told(&problem.reason));
         self.add_toast(adw::Toast::new(&glib::markup_escape_text(&text)));
     }
 

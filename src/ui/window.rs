@@ -6,20 +6,20 @@ mod ask;
 use super::actions::Action;
 use super::application::Application;
 use super::context::Context;
-use super::flows::lab::LabView;
 use super::flows::tuning::TuningView;
 use super::flows::vgpu::VgpuView;
 use super::flows::vmware::{Assistant, Request, Start, Then};
 use super::flows::wayland;
+use super::flows::{self, lab::LabView};
 use super::help;
-use super::i18n::{gettext, gettext_f};
+use super::i18n::{gettext, gettext_f, told};
 use super::machine::elsewhere;
 use super::pages::{HistoryPage, HomePage, ProfilesPage};
 use super::preferences;
 use super::settings::Settings;
 use crate::engine::RunState;
 use crate::flows::vmware::Choices;
-use crate::profile;
+use crate::profile::{self, Document};
 use crate::tell::Problem;
 use adw::prelude::*;
 use adw::subclass::prelude::*;
@@ -39,12 +39,9 @@ mod imp {
         pub(super) views: TemplateChild<gtk::Stack>,
         #[template_child]
         pub(super) home: TemplateChild<HomePage>,
-        #[template_child]
-        pub(super) assistant: TemplateChild<Assistant>,
-        #[template_child]
-        pub(super) history: TemplateChild<HistoryPage>,
-        #[template_child]
-        pub(super) profiles: TemplateChild<ProfilesPage>,
+        pub(super) assistant: OnceCell<Assistant>,
+        pub(super) history: OnceCell<HistoryPage>,
+        pub(super) profiles: OnceCell<ProfilesPage>,
         pub(super) context: Context,
         /// Views that are made when they are first shown.
         pub(super) lab: OnceCell<LabView>,
@@ -64,9 +61,6 @@ mod imp {
 
         fn class_init(class: &mut Self::Class) {
             HomePage::ensure_type();
-            Assistant::ensure_type();
-            HistoryPage::ensure_type();
-            ProfilesPage::ensure_type();
             class.bind_template();
             // What has the focus takes these keys first, to copy.
             class.add_binding(gdk::Key::c, gdk::ModifierType::CONTROL_MASK, |window| {
@@ -106,7 +100,7 @@ mod imp {
 
     impl WindowImpl for Window {
         fn close_request(&self) -> glib::Propagation {
-            if self.assistant.is_running() {
+            if self.obj().is_running() {
                 // The run goes on in the helper; so does this process, hidden, to tell how it ended.
                 self.obj().set_visible(false);
                 return glib::Propagation::Stop;
@@ -147,9 +141,6 @@ impl Window {
         let imp = self.imp();
         imp.context.set_settings(Settings::load());
         imp.home.set_context(&imp.context);
-        imp.assistant.set_context(&imp.context);
-        imp.history.set_context(&imp.context);
-        imp.profiles.set_context(&imp.context);
         imp.views.connect_visible_child_notify(glib::clone!(
             #[weak(rename_to = window)]
             self,
@@ -157,6 +148,43 @@ impl Window {
         ));
         self.update_actions();
         imp.home.refresh();
+    }
+
+    // A view is made when it is first shown: the first frame needs Home alone.
+
+    fn assistant(&self) -> &Assistant {
+        let imp = self.imp();
+        imp.assistant.get_or_init(|| {
+            let view: Assistant = glib::Object::new();
+            view.set_context(&imp.context);
+            imp.views.add_named(&view, Some("assistant"));
+            view
+        })
+    }
+
+    fn history(&self) -> &HistoryPage {
+        let imp = self.imp();
+        imp.history.get_or_init(|| {
+            let view: HistoryPage = glib::Object::new();
+            view.set_context(&imp.context);
+            imp.views.add_named(&view, Some("history"));
+            view
+        })
+    }
+
+    fn profiles(&self) -> &ProfilesPage {
+        let imp = self.imp();
+        imp.profiles.get_or_init(|| {
+            let view: ProfilesPage = glib::Object::new();
+            view.set_context(&imp.context);
+            imp.views.add_named(&view, Some("profiles"));
+            view
+        })
+    }
+
+    /// Whether a run is shown that goes on.
+    fn is_running(&self) -> bool {
+        self.imp().assistant.get().is_some_and(Assistant::is_running)
     }
 
     /// What is shown now.
@@ -167,15 +195,16 @@ impl Window {
     fn update_actions(&self) {
         let imp = self.imp();
         let view = self.view();
+        // What is not made yet is not shown either.
         let (next, back) = match view.as_str() {
-            "assistant" => (imp.assistant.can_go_on(), imp.assistant.can_go_back()),
+            "assistant" => imp.assistant.get().map_or((false, true), |a| (a.can_go_on(), a.can_go_back())),
             "lab" => imp.lab.get().map_or((false, true), |v| (v.can_go_on(), v.can_go_back())),
             "tuning" => (imp.tuning.get().is_some_and(TuningView::can_go_on), true),
             view => (false, view != "home"),
         };
         self.action_set_enabled(Action::Next.full(), next);
         self.action_set_enabled(Action::Back.full(), back);
-        self.action_set_enabled(Action::Home.full(), !(view == "assistant" && imp.assistant.is_running()));
+        self.action_set_enabled(Action::Home.full(), !(view == "assistant" && self.is_running()));
         self.action_set_enabled(Action::CancelRun.full(), self.can_cancel());
     }
 
@@ -183,7 +212,7 @@ impl Window {
     fn can_cancel(&self) -> bool {
         let imp = self.imp();
         match self.view().as_str() {
-            "assistant" => imp.assistant.can_cancel(),
+            "assistant" => imp.assistant.get().is_some_and(Assistant::can_cancel),
             "lab" => imp.lab.get().is_some_and(LabView::can_cancel),
             _ => false,
         }
@@ -196,7 +225,7 @@ impl Window {
         // Not worth a password: without an answer, Home says what could not be looked at.
         let Ok(runs) = self.imp().context.machine.runs(false).await else { return };
         let live = runs.iter().find(|r| matches!(r.state, RunState::Running | RunState::Undoing));
-        if let Some(run) = live.filter(|_| !self.imp().assistant.is_running()) {
+        if let Some(run) = live.filter(|_| !self.is_running()) {
             self.attach(run.run);
         }
     }
@@ -204,7 +233,7 @@ impl Window {
     fn next(&self) {
         let imp = self.imp();
         match self.view().as_str() {
-            "assistant" => imp.assistant.next(),
+            "assistant" => self.assistant().next(),
             "lab" => {
                 if let Some(lab) = imp.lab.get() {
                     lab.next();
@@ -222,7 +251,7 @@ impl Window {
     fn back(&self) {
         let imp = self.imp();
         let inside = match self.view().as_str() {
-            "assistant" => imp.assistant.back(),
+            "assistant" => self.assistant().back(),
             "lab" => imp.lab.get().is_some_and(LabView::back),
             _ => false,
         };
@@ -242,7 +271,7 @@ impl Window {
         let imp = self.imp();
         match (self.view().as_str(), imp.lab.get()) {
             ("lab", Some(lab)) => lab.ask_to_cancel(),
-            _ => imp.assistant.ask_to_cancel(),
+            _ => self.assistant().ask_to_cancel(),
         }
     }
 
@@ -257,8 +286,8 @@ impl Window {
         let imp = self.imp();
         match self.view().as_str() {
             "home" => imp.home.refresh(),
-            "history" => imp.history.refresh(),
-            "profiles" => imp.profiles.refresh(),
+            "history" => self.history().refresh(),
+            "profiles" => self.profiles().refresh(),
             "lab" => {
                 if let Some(lab) = imp.lab.get() {
                     lab.refresh();
@@ -266,7 +295,7 @@ impl Window {
             }
             "tuning" => {
                 if let Some(tuning) = imp.tuning.get() {
-                    tuning.refresh(None);
+                    tuning.refresh();
                 }
             }
             "vgpu" => {
@@ -274,7 +303,7 @@ impl Window {
                     vgpu.refresh();
                 }
             }
-            _ => imp.assistant.look_again(),
+            _ => self.assistant().look_again(),
         }
     }
 
@@ -286,19 +315,19 @@ impl Window {
     }
 
     fn show_history(&self) {
-        self.imp().views.set_visible_child_name("history");
-        self.imp().history.refresh();
+        self.imp().views.set_visible_child(self.history());
+        self.history().refresh();
     }
 
     fn show_profiles(&self) {
-        self.imp().views.set_visible_child_name("profiles");
-        self.imp().profiles.refresh();
+        self.imp().views.set_visible_child(self.profiles());
+        self.profiles().refresh();
     }
 
     /// The vmware assistant; with choices that are made already, if there are any.
     pub(super) fn open_vmware(&self, choices: Option<Choices>) {
         if let Some(choices) = choices {
-            self.begin(Start::With(Box::new(choices)));
+            self.begin(Start::With { choices: Box::new(choices), then: Vec::new() });
             return;
         }
         glib::spawn_future_local(glib::clone!(
@@ -306,11 +335,9 @@ impl Window {
             self,
             async move {
                 match elsewhere(profile::in_use).await {
-                    Ok(Some((name, choices))) => {
-                        window.begin(Start::With(Box::new(choices)));
-                        window.say_choices_of(&name);
-                    }
-                    Ok(None) => window.begin(Start::Afresh),
+                    // One that is not for the modules says nothing of them.
+                    Ok(Some(document)) if document.flows.vmware.is_some() => window.begin_with(&document),
+                    Ok(_) => window.begin(Start::Afresh),
                     Err(problem) => {
                         window.begin(Start::Afresh);
                         window.tell(&problem);
@@ -320,9 +347,17 @@ impl Window {
         ));
     }
 
-    /// Says whose choices the assistant begins with.
-    fn say_choices_of(&self, name: &str) {
-        self.toast(&gettext_f("Choices of \u{201c}{name}\u{201d}", &[("name", name)]));
+    /// Begins with the choices of a profile, whatever flows it is for.
+    pub(super) fn begin_with(&self, document: &Document) {
+        match flows::profile::start(document) {
+            Some(start) => {
+                self.begin(start);
+                self.toast(&gettext_f("Choices of \u{201c}{name}\u{201d}", &[("name", &document.name)]));
+            }
+            None => {
+                self.toast(&gettext_f("\u{201c}{name}\u{201d} chooses nothing", &[("name", &document.name)]))
+            }
+        }
     }
 
     /// Shows a run that goes on.
@@ -343,16 +378,12 @@ impl Window {
 
     /// Shows the plan for VMware's launchers in a Wayland session.
     pub(super) fn review_wayland(&self) {
-        self.review(wayland::request(), "home");
+        self.review(wayland::fix(), "home");
     }
 
-    /// Shows a view that is made when it is first shown.
-    fn show_view(&self, view: &impl IsA<gtk::Widget>, name: &str) {
-        let views = &self.imp().views;
-        if views.child_by_name(name).is_none() {
-            views.add_named(view, Some(name));
-        }
-        views.set_visible_child_name(name);
+    /// Shows a view that is not the assistant.
+    fn show_view(&self, view: &impl IsA<gtk::Widget>) {
+        self.imp().views.set_visible_child(view);
         view.child_focus(gtk::DirectionType::TabForward);
         self.update_actions();
     }
@@ -363,37 +394,47 @@ impl Window {
         let lab = imp.lab.get_or_init(|| {
             let lab = LabView::default();
             lab.set_context(&imp.context);
+            imp.views.add_named(&lab, Some("lab"));
             lab
         });
-        self.show_view(lab, "lab");
+        self.show_view(lab);
         lab.refresh();
     }
 
     /// Shows what can be tuned.
     pub(super) fn show_tuning(&self) {
-        let tuning = self.imp().tuning.get_or_init(TuningView::default);
-        self.show_view(tuning, "tuning");
-        tuning.refresh(None);
+        let imp = self.imp();
+        let tuning = imp.tuning.get_or_init(|| {
+            let tuning = TuningView::default();
+            imp.views.add_named(&tuning, Some("tuning"));
+            tuning
+        });
+        self.show_view(tuning);
+        tuning.refresh();
     }
 
     /// Shows what NVIDIA vGPU comes to on this host.
     pub(super) fn show_vgpu(&self) {
-        let vgpu = self.imp().vgpu.get_or_init(VgpuView::default);
-        self.show_view(vgpu, "vgpu");
+        let imp = self.imp();
+        let vgpu = imp.vgpu.get_or_init(|| {
+            let vgpu = VgpuView::default();
+            imp.views.add_named(&vgpu, Some("vgpu"));
+            vgpu
+        });
+        self.show_view(vgpu);
         vgpu.refresh();
     }
 
     fn begin(&self, start: Start) {
-        let imp = self.imp();
         if !matches!(start, Start::Review { .. }) {
-            imp.came_from.set(None);
+            self.imp().came_from.set(None);
         }
-        if imp.assistant.is_running() {
+        if self.is_running() {
             self.toast(&gettext("One change at a time: this one is still under way"));
         } else {
-            imp.assistant.begin(start);
+            self.assistant().begin(start);
         }
-        imp.views.set_visible_child_name("assistant");
+        self.imp().views.set_visible_child(self.assistant());
         self.update_actions();
     }
 
@@ -404,10 +445,7 @@ impl Window {
             self,
             async move {
                 match elsewhere(move || profile::read_file(&path)).await {
-                    Ok((document, choices)) => {
-                        window.open_vmware(Some(choices));
-                        window.say_choices_of(&document.name);
-                    }
+                    Ok(document) => window.begin_with(&document),
                     Err(problem) => window.tell(&problem),
                 }
             }
@@ -431,14 +469,14 @@ impl Window {
 
     /// Says that something went wrong, where no page has a place for it.
     pub(super) fn tell(&self, problem: &Problem) {
-        let mut body = problem.reason.clone();
+        let mut body = told(&problem.reason);
         if let Some(remedy) = &problem.remedy {
-            body = format!("{body}\n\n{remedy}");
+            body = format!("{body}\n\n{}", told(remedy));
         }
         let dialog = adw::MessageDialog::builder()
             .transient_for(self)
             .modal(true)
-            .heading(&problem.title)
+            .heading(told(&problem.title))
             .body(body.trim())
             .close_response("close")
             .build();

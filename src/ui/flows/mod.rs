@@ -2,6 +2,7 @@
 //! The assistants and views of the flows, one folder each.
 
 pub(super) mod lab;
+pub(super) mod profile;
 pub(super) mod tuning;
 pub(super) mod vgpu;
 pub(super) mod vmware;

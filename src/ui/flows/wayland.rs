@@ -59,11 +59,18 @@ impl Launchers {
 }
 
 /// The request to let all launchers go through XWayland.
-pub(in crate::ui) fn request() -> Request {
+pub(in crate::ui) fn fix() -> Request {
+    request(&Choices { wish: Wish::Fix, only: Vec::new() })
+}
+
+/// The request of choices.
+pub(in crate::ui) fn request(choices: &Choices) -> Request {
+    let what = if choices.wish == Wish::Fix { "apply" } else { "remove" };
+    let only: String = choices.only.iter().map(|name| format!(" {name}")).collect();
     Request {
         flow: FLOW.to_owned(),
         title: gettext("VMware on Wayland"),
-        choices: serde_json::to_value(Choices { wish: Wish::Fix, only: Vec::new() }).unwrap_or_default(),
-        command: "hostwright vmware wayland apply".to_owned(),
+        choices: serde_json::to_value(choices).unwrap_or_default(),
+        command: format!("hostwright vmware wayland {what}{only}"),
     }
 }

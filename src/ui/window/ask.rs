@@ -89,14 +89,14 @@ impl Window {
     }
 
     /// Asks for a name, and saves these choices under it.
-    pub(in crate::ui) fn ask_to_save(&self, choices: serde_json::Value) {
+    pub(in crate::ui) fn ask_to_save(&self, flow: String, choices: serde_json::Value) {
         glib::spawn_future_local(glib::clone!(
             #[weak(rename_to = window)]
             self,
             async move {
                 let heading = gettext("Save as Profile");
                 let Some(name) = dialogs::ask_name(&window, &heading, "").await else { return };
-                match elsewhere(move || profile::save(&name, choices)).await {
+                match elsewhere(move || profile::save(&name, &flow, choices)).await {
                     Ok(()) => window.toast(&gettext("Saved")),
                     Err(problem) => window.tell(&problem),
                 }

@@ -5,7 +5,7 @@ use super::view::LabView;
 use crate::flows::lab::session::{self, Past};
 use crate::guest::running::Card;
 use crate::tell::{self, Mark, Problem};
-use crate::ui::i18n::{gettext, gettext_f};
+use crate::ui::i18n::{amount, gettext, gettext_f, told};
 use crate::ui::machine::elsewhere;
 use crate::ui::widgets::{clear, mark_icon, named, text_row};
 use crate::ui::window::Window;
@@ -149,10 +149,10 @@ impl Lists {
         let (mark, title, text) = match &past.report {
             Ok(report) => {
                 let mark = if report.success() { Mark::Good } else { Mark::Bad };
-                let took = tell::seconds(Duration::from_millis(report.took_ms));
+                let took = amount(&tell::seconds(Duration::from_millis(report.took_ms)));
                 let date = when(report.began);
                 let values =
-                    [("date", date.as_str()), ("ending", &tell::lab::words(report)), ("time", &took)];
+                    [("date", date.as_str()), ("ending", &told(&tell::lab::words(report))), ("time", &took)];
                 (
                     mark,
                     gettext_f("Run {n}: {name}", &[("n", &number), ("name", &report.name)]),

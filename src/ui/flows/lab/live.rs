@@ -5,7 +5,7 @@ use super::job::Heard;
 use super::report::stage_name;
 use crate::guest::Stage;
 use crate::tell;
-use crate::ui::i18n::{gettext, gettext_f};
+use crate::ui::i18n::{amount, gettext, gettext_f};
 use crate::ui::widgets::{Kind, LogView, PageHead, badge};
 use adw::prelude::*;
 use adw::subclass::prelude::*;
@@ -83,7 +83,7 @@ impl LivePage {
                 while *page.imp().began.borrow() == Some(began) {
                     page.imp().bar.pulse();
                     let whole = Duration::from_secs(began.elapsed().as_secs());
-                    page.imp().time.set_label(&tell::seconds(whole));
+                    page.imp().time.set_label(&amount(&tell::seconds(whole)));
                     glib::timeout_future(TICK).await;
                 }
             }
@@ -130,7 +130,7 @@ impl LivePage {
             return;
         }
         let name = stage_name(&stage.name);
-        let at = tell::seconds(Duration::from_millis(stage.at_ms));
+        let at = amount(&tell::seconds(Duration::from_millis(stage.at_ms)));
         // Translators: a place that a machine got to while it started, and after which time.
         let label = badge(&gettext_f("{stage}: {time}", &[("stage", &name), ("time", &at)]), true);
         imp.stages.append(&label);

@@ -7,7 +7,7 @@ use crate::flows::lab::diagnose::Configuration;
 use crate::flows::lab::session::{Ended, wish_of};
 use crate::guest::{Outcome, Report, TroubleKind};
 use crate::tell::{self, Mark, Row};
-use crate::ui::i18n::{gettext, gettext_f};
+use crate::ui::i18n::{amount, gettext, gettext_f, told};
 use crate::ui::machine::elsewhere;
 use crate::ui::widgets::{code, expander, finding, mark_icon, text_row};
 use adw::prelude::*;
@@ -96,9 +96,9 @@ impl ReportPage {
         imp.icon.set_icon_name(Some(icon));
         imp.icon.set_css_classes(&[class]);
         imp.title.set_label(&title);
-        let mut text = tell::sentence(&tell::lab::words(report));
+        let mut text = told(&tell::sentence(&tell::lab::words(report)));
         if let Some(Err(why)) = &ended.command {
-            text = why.clone();
+            text = told(why);
         }
         imp.text.set_label(&text);
         self.add_about(ended);
@@ -170,7 +170,7 @@ impl ReportPage {
         for stage in &report.stages {
             let row = text_row(&stage_name(&stage.name), stage.note.as_deref().unwrap_or_default());
             let at = gtk::Label::builder()
-                .label(tell::seconds(Duration::from_millis(stage.at_ms)))
+                .label(amount(&tell::seconds(Duration::from_millis(stage.at_ms))))
                 .css_classes(["numeric", "dim-label"])
                 .build();
             row.add_suffix(&at);
@@ -269,7 +269,7 @@ fn open_folder(path: &Path) {
 /// How it ended, in a few words.
 fn headline(ended: &Ended) -> (Mark, String) {
     let report = &ended.report;
-    let took = tell::seconds(Duration::from_millis(report.took_ms));
+    let took = amount(&tell::seconds(Duration::from_millis(report.took_ms)));
     if matches!(ended.command, Some(Err(_))) {
         return (Mark::Bad, gettext("The command failed"));
     }

@@ -4,4 +4,4 @@
 mod row;
 mod view;
 
-pub(in crate::ui) use view::TuningView;
+pub(in crate::ui) use view::{TuningView, request};

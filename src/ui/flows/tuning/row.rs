@@ -5,7 +5,7 @@ use crate::flows::tuning::catalogue::Risk;
 use crate::flows::tuning::{Evaluated, Standing};
 use crate::tell::Mark;
 use crate::ui::actions::Action;
-use crate::ui::i18n::{gettext, gettext_f};
+use crate::ui::i18n::{gettext, gettext_f, told};
 use crate::ui::widgets::{expander, mark_icon, named, text_row};
 use adw::prelude::*;
 use gtk::glib;
@@ -32,7 +32,7 @@ impl TunableRow {
         let check = can.then(|| {
             let check =
                 gtk::CheckButton::builder().active(tunable.preselected).valign(gtk::Align::Center).build();
-            named(&check, &gettext_f("Set: {title}", &[("title", &tunable.title)]));
+            named(&check, &gettext_f("Set: {title}", &[("title", &told(&tunable.title))]));
             check.connect_toggled(|check| {
                 let _ = check.activate_action(Action::PageChanged.full(), None);
             });
@@ -125,7 +125,7 @@ fn line(tunable: &Evaluated) -> String {
         }
         _ => now.unwrap_or_default(),
     };
-    let mut parts = vec![change, tunable.reason.clone()];
+    let mut parts = vec![change, told(&tunable.reason)];
     if tunable.needs_reboot && tunable.standing == Standing::CanBeSet {
         parts.push(gettext("takes a restart"));
     }

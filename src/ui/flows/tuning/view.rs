@@ -73,8 +73,8 @@ impl Default for TuningView {
 }
 
 impl TuningView {
-    /// Looks at the machine; what is picked stays picked. `with`: choices to begin with.
-    pub(in crate::ui) fn refresh(&self, with: Option<Choices>) {
+    /// Looks at the machine; what is picked stays picked.
+    pub(in crate::ui) fn refresh(&self) {
         let imp = self.imp();
         if imp.rows.borrow().is_empty() {
             imp.spinner.start();
@@ -90,7 +90,7 @@ impl TuningView {
                 imp.stack.set_visible_child_name("list");
                 match seen {
                     Ok(all) => {
-                        let before = with.or_else(|| (!imp.rows.borrow().is_empty()).then(|| view.choices()));
+                        let before = (!imp.rows.borrow().is_empty()).then(|| view.choices());
                         view.show(&all, before.as_ref());
                     }
                     Err(problem) => view.show_problem(&problem),
@@ -193,19 +193,26 @@ impl TuningView {
 
     /// What is picked, to be planned.
     pub(in crate::ui) fn request(&self) -> Request {
-        let choices = self.choices();
-        let mut command = "hostwright tuning apply".to_owned();
-        for (id, value) in &choices.set {
-            command.push_str(&match value {
-                Some(value) => format!(" '{id}={value}'"),
-                None => format!(" {id}"),
-            });
-        }
-        Request {
-            flow: FLOW.to_owned(),
-            title: gettext("Tuning"),
-            choices: serde_json::to_value(choices).unwrap_or_default(),
-            command,
-        }
+        request(&self.choices())
+    }
+}
+
+/// Choices, to be planned.
+pub(in crate::ui) fn request(choices: &Choices) -> Request {
+    let mut command = "hostwright tuning apply".to_owned();
+    for (id, value) in &choices.set {
+        command.push_str(&match value {
+            Some(value) => format!(" '{id}={value}'"),
+            None => format!(" {id}"),
+        });
+    }
+    if choices.recommended && !choices.set.is_empty() {
+        command.push_str(" --recommended");
+    }
+    Request {
+        flow: FLOW.to_owned(),
+        title: gettext("Tuning"),
+        choices: serde_json::to_value(choices).unwrap_or_default(),
+        command,
     }
 }

@@ -6,7 +6,7 @@ use crate::flows::vgpu::own::decision;
 use crate::flows::vgpu::{Choices, Decision};
 use crate::host::Host;
 use crate::tell::{self, Mark, Problem, Row};
-use crate::ui::i18n::gettext;
+use crate::ui::i18n::{gettext, told};
 use crate::ui::machine::elsewhere;
 use crate::ui::widgets::{PageHead, copy_button, finding, text_row};
 use adw::prelude::*;
@@ -141,11 +141,11 @@ impl VgpuView {
     fn show_problem(&self, problem: &Problem) {
         let imp = self.imp();
         let text = [Some(problem.reason.as_str()), problem.remedy.as_deref()];
-        let text = text.into_iter().flatten().collect::<Vec<_>>().join("\n\n");
+        let text = text.into_iter().flatten().map(told).collect::<Vec<_>>().join("\n\n");
         imp.not_here.set_title(&glib::markup_escape_text(&if problem.code == "not-proxmox" {
             gettext("Not a Proxmox VE host")
         } else {
-            problem.title.clone()
+            told(&problem.title)
         }));
         imp.not_here.set_description(Some(&glib::markup_escape_text(&text)));
         imp.stack.set_visible_child_name("not-here");

@@ -8,7 +8,7 @@ use crate::pack::{self, Packed};
 use crate::tell;
 use crate::ui::actions::Action;
 use crate::ui::flows::wayland::{self, Launchers};
-use crate::ui::i18n::{gettext, gettext_f};
+use crate::ui::i18n::{gettext, gettext_f, told};
 use crate::ui::machine::elsewhere;
 use crate::ui::widgets::PageHead;
 use crate::ui::window::Window;
@@ -23,7 +23,8 @@ const SIGN: [SignChoice; 4] =
     [SignChoice::Auto, SignChoice::Own, SignChoice::Distribution, SignChoice::Never];
 
 /// What the list for kernel updates offers, in its order.
-const UPDATES: [UpdateChoice; 3] = [UpdateChoice::Keep, UpdateChoice::Hook, UpdateChoice::Never];
+const UPDATES: [UpdateChoice; 4] =
+    [UpdateChoice::Keep, UpdateChoice::Hook, UpdateChoice::Dkms, UpdateChoice::Never];
 
 /// What the list for rehearsals offers, in its order.
 const REHEARSE: [RehearseChoice; 3] = [RehearseChoice::Auto, RehearseChoice::Always, RehearseChoice::Never];
@@ -145,7 +146,7 @@ impl ExtrasPage {
                         }
                     }
                     Err(problem) => {
-                        imp.wayland_row.set_subtitle(&problem.reason);
+                        imp.wayland_row.set_subtitle(&told(&problem.reason));
                         imp.wayland_row.set_sensitive(false);
                         imp.wayland.set_active(false);
                     }
@@ -168,8 +169,8 @@ impl ExtrasPage {
                  MOK, Continue, Yes, and type it there.",
             ),
             Ok(None) => gettext("You type it once more at the next start."),
-            Ok(Some(note)) => tell::sentence(&note),
-            Err(error) => tell::sentence(&error.to_string()),
+            Ok(Some(note)) => told(&tell::sentence(&note)),
+            Err(error) => told(&tell::sentence(&error.to_string())),
         };
         imp.password_hint.set_subtitle(&hint);
         let bad = !text.is_empty() && mok_password::check(text.as_bytes()).is_err();
@@ -245,8 +246,8 @@ impl FlowPage for ExtrasPage {
         imp.updates.set_selected(u32::try_from(updates).unwrap_or(0));
         let rehearse = REHEARSE.iter().position(|r| *r == choices.rehearse).unwrap_or(0);
         imp.rehearse.set_selected(u32::try_from(rehearse).unwrap_or(0));
-        imp.wayland.set_active(state.then.iter().any(|t| matches!(t, Then::Review(_))));
-        imp.tuning.set_active(state.then.iter().any(|t| matches!(t, Then::Tuning)));
+        imp.wayland.set_active(state.then.iter().any(Then::is_wayland));
+        imp.tuning.set_active(state.then.iter().any(|t| !t.is_wayland()));
         self.look_at_launchers();
         self.set_sources(state.sources.clone());
         self.enroll_changed();
@@ -266,12 +267,14 @@ impl FlowPage for ExtrasPage {
         state.choices.updates = updates.copied().unwrap_or_default();
         let rehearse = usize::try_from(imp.rehearse.selected()).ok().and_then(|i| REHEARSE.get(i));
         state.choices.rehearse = rehearse.copied().unwrap_or_default();
-        state.then.clear();
+        // What a profile wishes for stays as it is there, as long as nobody says otherwise.
+        let keep = std::mem::take(&mut state.then);
+        let (launchers, tuned): (Vec<Then>, Vec<Then>) = keep.into_iter().partition(Then::is_wayland);
         if imp.wayland.is_active() {
-            state.then.push(Then::Review(wayland::request()));
+            state.then.push(launchers.into_iter().next().unwrap_or_else(|| Then::Review(wayland::fix())));
         }
         if imp.tuning.is_active() {
-            state.then.push(Then::Tuning);
+            state.then.push(tuned.into_iter().next().unwrap_or(Then::Tuning));
         }
         state.set_sources(imp.packed.borrow().clone());
     }

@@ -5,6 +5,7 @@ use crate::detect::Facts;
 use crate::engine::Secret;
 use crate::flows::vmware::FLOW;
 use crate::flows::vmware::choices::{Choices, KernelChoice, SourceChoice};
+use crate::flows::wayland;
 use crate::ipc::Sealed;
 use crate::pack::Packed;
 use crate::tell::Problem;
@@ -17,7 +18,12 @@ pub(in crate::ui) enum Start {
     /// With nothing picked.
     Afresh,
     /// With what was picked earlier: a profile.
-    With(Box<Choices>),
+    With {
+        /// The choices.
+        choices: Box<Choices>,
+        /// What is wished for after it.
+        then: Vec<Then>,
+    },
     /// At the plan of choices that were made elsewhere.
     Review {
         /// The choices.
@@ -59,6 +65,13 @@ pub(in crate::ui) enum Then {
     Review(Request),
     /// Choosing what is tuned.
     Tuning,
+}
+
+impl Then {
+    /// Whether it is about VMware's launchers.
+    pub(super) fn is_wayland(&self) -> bool {
+        matches!(self, Self::Review(request) if request.flow == wayland::FLOW)
+    }
 }
 
 /// What was seen and picked so far.
