@@ -7,7 +7,7 @@ import os
 import subprocess
 import time
 
-from desk import App, Failed, run, text_of, until
+from desk import App, Failed, run, until
 
 PATIENT = 240
 
@@ -19,20 +19,27 @@ def named(app, page):
         raise Failed(f"controls without a name on {page}: {lost}")
 
 
+def about(node, title, up=4):
+    """Whether a widget, or one of the few around it, has this title."""
+    for _ in range(up):
+        if node is None:
+            return False
+        if title in (node.get_name() or ""):
+            return True
+        node = node.get_parent()
+    return False
+
+
 def write(app, title, text):
-    """Writes into the field of that name."""
+    """Writes into the field of that title."""
 
     def field():
-        for node in app.all(["text", "entry"]):
-            if title in (node.get_name() or ""):
+        for node in app.all():
+            if node.get_editable_text_iface() is not None and about(node, title):
                 return node
         return None
 
-    entry = until(f"the field {title!r}", field)
-    entry.get_component_iface().grab_focus()
-    time.sleep(0.2)
-    subprocess.run(["xdotool", "key", "ctrl+a"], check=True)
-    subprocess.run(["xdotool", "type", "--delay", "20", text], check=True)
+    until(f"the field {title!r}", field).get_editable_text_iface().set_text_contents(text)
     time.sleep(0.2)
 
 
@@ -40,27 +47,6 @@ def running():
     """QEMU's that descend from us."""
     found = subprocess.run(["ps", "-eo", "pid,comm"], capture_output=True, text=True, check=True)
     return [line for line in found.stdout.splitlines() if "qemu-system" in line]
-
-
-def kernel():
-    """The newest kernel whose boot image is here."""
-    images = sorted(name for name in os.listdir("/boot") if name.startswith("vmlinuz-"))
-    if not images:
-        raise Failed("there is no kernel image in /boot; `make deps` installs one")
-    return images[-1].removeprefix("vmlinuz-")
-
-
-def pick(app, role, title, choice):
-    """Picks an entry of a list by keyboard."""
-    row = until(f"the list {title!r}", lambda: next(
-        (n for n in app.all() if n.get_role_name() == role and title in (n.get_name() or "")), None))
-    row.get_component_iface().grab_focus()
-    app.key("space")
-    time.sleep(0.5)
-    item = until(f"the entry {choice!r}", lambda: next(
-        (n for n in app.all(["list item", "label", "table cell"]) if choice in text_of(n)), None))
-    item.get_component_iface().grab_focus()
-    app.key("Return")
 
 
 def boot(app, command):
@@ -173,7 +159,7 @@ def a_profile_goes_to_a_file_and_comes_back():
     subprocess.run(["hostwright", "profile", "remove", "desk"], check=True)
     app.key("F5")
     app.wait_for("No profiles yet")
-    app.press("push button", "Import a profile")
+    app.press("push button", "Import a profile\u2026")
     type_path(app, place)
     app.wait_for("Saved as")
     after = json.load(open(os.path.join(saved(), "desk.json")))
@@ -183,7 +169,7 @@ def a_profile_goes_to_a_file_and_comes_back():
     broken = os.path.join(os.environ["HOME"], "broken.hostwright-profile")
     with open(broken, "w", encoding="utf-8") as to:
         json.dump({**before, "name": "broken", "choices": {"kernel": "all"}}, to)
-    app.press("push button", "Import a profile")
+    app.press("push button", "Import a profile\u2026")
     type_path(app, broken)
     app.wait_for("unknown field")
     app.wait_for("kernel")
