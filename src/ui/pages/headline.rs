@@ -274,3 +274,60 @@ fn last_run(runs: Result<&[RunSummary], &str>) -> Option<Headline> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Owner;
+    use crate::host::Host;
+    use jiff::Timestamp;
+
+    fn run(state: RunState) -> RunSummary {
+        RunSummary {
+            run: 7,
+            flow: "vmware".into(),
+            title: "vmware: 6.1.0".into(),
+            state,
+            owner: Owner { uid: 0, name: "root".into() },
+            started: Timestamp::UNIX_EPOCH,
+            ended: None,
+            digest: String::new(),
+            choices: serde_json::json!({ "boot": true }),
+            steps: Vec::new(),
+            message: None,
+            log: None,
+            can_undo: true,
+            awaits: Vec::new(),
+            problem: None,
+        }
+    }
+
+    fn facts_of_nothing() -> Facts {
+        let dir = tempfile::tempdir().unwrap();
+        crate::detect::gather(&Host::scratch(dir.path()).unwrap(), None)
+    }
+
+    #[test]
+    fn an_interrupted_run_can_be_taken_back_or_finished_with_its_own_choices() {
+        let runs = [run(RunState::Interrupted)];
+        let lines = headlines(&facts_of_nothing(), Ok(&runs), &[]);
+        let first = &lines[0];
+        assert_eq!(first.mark, Mark::Bad);
+        assert!(matches!(first.deed, Deed::Undo { run: 7 }));
+        let Deed::Finish { run: 7, request } = &first.other else { panic!("{first:?}") };
+        assert_eq!((request.flow.as_str(), &request.choices), ("vmware", &runs[0].choices));
+    }
+
+    #[test]
+    fn runs_that_could_not_be_looked_at_are_said_so_and_nothing_is_called_in_order() {
+        let lines = headlines(&facts_of_nothing(), Err("no bus"), &[]);
+        assert!(lines.iter().any(|l| l.mark == Mark::Unknown && l.text.contains("no bus")), "{lines:?}");
+        assert!(lines.iter().all(|l| l.title != "Everything is in order"), "{lines:?}");
+    }
+
+    #[test]
+    fn a_run_that_goes_on_comes_first_and_can_be_watched() {
+        let lines = headlines(&facts_of_nothing(), Ok(&[run(RunState::Running)]), &[]);
+        assert!(matches!(lines[0].deed, Deed::Watch { run: 7 }), "{lines:?}");
+    }
+}
