@@ -150,15 +150,6 @@ impl SetupPage {
                 }
             ));
         }
-        let keys = gtk::EventControllerKey::new();
-        keys.connect_key_pressed(glib::clone!(
-            #[weak(rename_to = page)]
-            self,
-            #[upgrade_or]
-            glib::Propagation::Proceed,
-            move |_, key, _, modifiers| page.key(key, modifiers)
-        ));
-        self.add_controller(keys);
         imp.choose_file.connect_clicked(glib::clone!(
             #[weak(rename_to = page)]
             self,
@@ -223,7 +214,8 @@ impl SetupPage {
         ]
     }
 
-    fn key(&self, key: gdk::Key, modifiers: gdk::ModifierType) -> glib::Propagation {
+    /// Takes the digits of the numbered options.
+    pub(super) fn key(&self, key: gdk::Key, modifiers: gdk::ModifierType) -> glib::Propagation {
         if modifiers.intersects(gdk::ModifierType::CONTROL_MASK | gdk::ModifierType::ALT_MASK) {
             return glib::Propagation::Proceed;
         }

@@ -77,7 +77,12 @@ mod imp {
         }
     }
 
-    impl ObjectImpl for LabView {}
+    impl ObjectImpl for LabView {
+        fn constructed(&self) {
+            self.parent_constructed();
+            self.obj().set_up();
+        }
+    }
     impl WidgetImpl for LabView {}
     impl BinImpl for LabView {}
 }
@@ -98,6 +103,21 @@ impl LabView {
     /// The view around a widget.
     pub(super) fn of(widget: &impl IsA<gtk::Widget>) -> Option<Self> {
         widget.ancestor(Self::static_type()).and_downcast()
+    }
+
+    fn set_up(&self) {
+        let keys = gtk::EventControllerKey::new();
+        keys.connect_key_pressed(glib::clone!(
+            #[weak(rename_to = view)]
+            self,
+            #[upgrade_or]
+            glib::Propagation::Proceed,
+            move |_, key, _, modifiers| match view.at().as_str() {
+                "setup" => view.imp().setup.key(key, modifiers),
+                _ => glib::Propagation::Proceed,
+            }
+        ));
+        self.add_controller(keys);
     }
 
     /// What the window knows.
