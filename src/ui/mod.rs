@@ -7,6 +7,10 @@
 //!                    │         ├─ Home       the state of this machine; what can be done
 //!                    │         ├─ Assistant  one flow, page by page: win.next, win.back
 //!                    │         │    Welcome → Checks → Kernels → Hardware → Mode → Extras → Review → Progress → Result
+//!                    │         │    (Review → Progress → Result also for tuning, Wayland and undo)
+//!                    │         ├─ Lab        what to boot, the guest while it runs, its report
+//!                    │         ├─ Tuning     what can be set, and why
+//!                    │         ├─ vGPU       what this host can share
 //!                    │         ├─ History    runs, and their undo
 //!                    │         └─ Profiles   saved choices
 //!                    └─ Machine  facts, plans and runs, never on the main loop
@@ -26,11 +30,14 @@ mod application;
 mod context;
 mod dialogs;
 mod flows;
+mod help;
 mod i18n;
 mod machine;
 mod pages;
 #[doc(hidden)]
 pub mod parts;
+mod preferences;
+mod settings;
 mod widgets;
 mod window;
 
