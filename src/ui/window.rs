@@ -6,7 +6,7 @@ use super::application::Application;
 use super::context::Context;
 use super::dialogs::{self, Question};
 use super::flows::vmware::{Assistant, Start};
-use super::i18n::{gettext, gettext_f};
+use super::i18n::{gettext, gettext_f, told};
 use super::machine::elsewhere;
 use super::pages::{HistoryPage, HomePage, ProfilesPage, undo};
 use crate::engine::RunState;
@@ -259,7 +259,12 @@ impl Window {
             #[weak(rename_to = window)]
             self,
             async move {
-                match elsewhere(move || profile::read_file(&path)).await {
+                let read = elsewhere(move || {
+                    let document = profile::read_file(&path)?;
+                    let choices = profile::vmware_of(&document)?;
+                    Ok((document, choices))
+                });
+                match read.await {
                     Ok((document, choices)) => {
                         window.open_vmware(Some(choices));
                         window.toast(&gettext_f(
@@ -280,14 +285,14 @@ impl Window {
 
     /// Says that something went wrong, where no page has a place for it.
     pub(super) fn tell(&self, problem: &Problem) {
-        let mut body = problem.reason.clone();
+        let mut body = told(&problem.reason);
         if let Some(remedy) = &problem.remedy {
-            body = format!("{body}\n\n{remedy}");
+            body = format!("{body}\n\n{}", told(remedy));
         }
         let dialog = adw::MessageDialog::builder()
             .transient_for(self)
             .modal(true)
-            .heading(&problem.title)
+            .heading(told(&problem.title))
             .body(body.trim())
             .close_response("close")
             .build();

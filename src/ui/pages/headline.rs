@@ -5,7 +5,7 @@ use crate::detect::Facts;
 use crate::engine::{RunState, RunSummary};
 use crate::flows::vmware::updates::Outcome;
 use crate::tell::{self, KernelStatus, Mark};
-use crate::ui::i18n::{gettext, gettext_f};
+use crate::ui::i18n::{gettext, gettext_f, told};
 
 /// What can be done about a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub(super) struct Headline {
 }
 
 fn line(mark: Mark, title: String, text: impl Into<String>, deed: Deed) -> Headline {
-    Headline { mark, title, text: text.into(), deed }
+    Headline { mark, title, text: told(&text.into()), deed }
 }
 
 /// What to say, the most urgent first; never nothing.
@@ -72,7 +72,7 @@ pub(super) fn headlines(
                 gettext("A change was interrupted"),
                 gettext_f(
                     "{title} was left in the middle. Taking it back is safe.",
-                    &[("title", &run.title)],
+                    &[("title", &told(&run.title))],
                 ),
                 Deed::Undo { run: run.run },
             )),
@@ -174,10 +174,11 @@ fn last_run(runs: Result<&[RunSummary], &str>) -> Option<Headline> {
         }
         Ok(runs) => {
             let run = runs.first()?;
-            let told = matches!(run.state, RunState::Running | RunState::Undoing | RunState::Interrupted);
+            let said = matches!(run.state, RunState::Running | RunState::Undoing | RunState::Interrupted);
             let (mark, word) = tell::run_state(run.state);
-            (!told).then(|| {
-                let text = gettext_f("{title}: {state}", &[("title", &run.title), ("state", word)]);
+            (!said).then(|| {
+                let text =
+                    gettext_f("{title}: {state}", &[("title", &told(&run.title)), ("state", &told(word))]);
                 let mark = if mark == Mark::Good { Mark::Neutral } else { mark };
                 line(mark, gettext("Last change"), text, Deed::History)
             })

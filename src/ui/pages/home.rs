@@ -7,7 +7,7 @@ use crate::flows::vmware::choices::{Choices, KernelChoice};
 use crate::tell::{Mark, Problem};
 use crate::ui::actions::Action;
 use crate::ui::context::Context;
-use crate::ui::i18n::{gettext, gettext_f};
+use crate::ui::i18n::{gettext, gettext_f, told};
 use crate::ui::widgets::{clear, copied, mark_icon, named_menu, text_row};
 use crate::ui::window::Window;
 use adw::prelude::*;
@@ -172,8 +172,8 @@ impl HomePage {
 
     fn show_problem(&self, problem: &Problem) {
         let text = format!("{}\n{}", problem.reason, problem.remedy.as_deref().unwrap_or_default());
-        let title = problem.title.clone();
-        self.show(&[Headline { mark: Mark::Unknown, title, text: text.trim().to_owned(), deed: Deed::None }]);
+        let title = told(&problem.title);
+        self.show(&[Headline { mark: Mark::Unknown, title, text: told(text.trim()), deed: Deed::None }]);
     }
 
     // Do.

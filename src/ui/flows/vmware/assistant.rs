@@ -18,7 +18,7 @@ use crate::tell::Problem;
 use crate::ui::actions::Action;
 use crate::ui::context::Context;
 use crate::ui::dialogs::{self, Question};
-use crate::ui::i18n::{gettext, gettext_f};
+use crate::ui::i18n::{gettext, gettext_f, told};
 use crate::ui::window::Window;
 use adw::prelude::*;
 use adw::subclass::prelude::*;
@@ -463,7 +463,7 @@ impl Assistant {
         let title =
             if good { gettext("The work is done") } else { gettext("The work ended, and needs a look") };
         let notification = gio::Notification::new(&title);
-        notification.set_body(Some(&outcome.message));
+        notification.set_body(Some(&told(&outcome.message)));
         if let Some(app) = window.application() {
             app.send_notification(Some("run"), &notification);
         }

@@ -7,7 +7,7 @@ use crate::flows::vmware::choices::{InitramfsChoice, LoadChoice, SignChoice, Upd
 use crate::pack::{self, Packed};
 use crate::tell;
 use crate::ui::actions::Action;
-use crate::ui::i18n::{gettext, gettext_f};
+use crate::ui::i18n::{gettext, gettext_f, told};
 use crate::ui::machine::elsewhere;
 use crate::ui::widgets::PageHead;
 use crate::ui::window::Window;
@@ -22,7 +22,8 @@ const SIGN: [SignChoice; 4] =
     [SignChoice::Auto, SignChoice::Own, SignChoice::Distribution, SignChoice::Never];
 
 /// What the list for kernel updates offers, in its order.
-const UPDATES: [UpdateChoice; 3] = [UpdateChoice::Keep, UpdateChoice::Hook, UpdateChoice::Never];
+const UPDATES: [UpdateChoice; 4] =
+    [UpdateChoice::Keep, UpdateChoice::Hook, UpdateChoice::Dkms, UpdateChoice::Never];
 
 mod imp {
     use super::*;
@@ -131,8 +132,8 @@ impl ExtrasPage {
                  MOK, Continue, Yes, and type it there.",
             ),
             Ok(None) => gettext("You type it once more at the next start."),
-            Ok(Some(note)) => tell::sentence(&note),
-            Err(error) => tell::sentence(&error.to_string()),
+            Ok(Some(note)) => told(&tell::sentence(&note)),
+            Err(error) => told(&tell::sentence(&error.to_string())),
         };
         imp.password_hint.set_subtitle(&hint);
         let bad = !text.is_empty() && mok_password::check(text.as_bytes()).is_err();

@@ -5,7 +5,7 @@ use super::state::{FlowPage, State};
 use crate::engine::{Check, CheckOutcome, Event, Level, RunState};
 use crate::ipc::{Run, RunProxy};
 use crate::tell::{self, Problem};
-use crate::ui::i18n::{gettext, gettext_f};
+use crate::ui::i18n::{amount, gettext, gettext_f, told};
 use crate::ui::widgets::{Kind, LogView, PageHead};
 use adw::prelude::*;
 use adw::subclass::prelude::*;
@@ -121,15 +121,15 @@ impl ProgressPage {
         let began = Instant::now();
         self.tick(began);
         let mut follow = run.follow();
-        while let Some(told) = follow.next().await {
-            match told {
-                Ok(told) => self.take_event(told.event, &mut outcome),
+        while let Some(next) = follow.next().await {
+            match next {
+                Ok(next) => self.take_event(next.event, &mut outcome),
                 Err(error) => outcome.problem = Some(error.into()),
             }
         }
         imp.control.replace(None);
         self.tell_end(outcome.state);
-        imp.time.set_label(&tell::seconds(began.elapsed()));
+        imp.time.set_label(&amount(&tell::seconds(began.elapsed())));
         outcome.took = began.elapsed();
         outcome.cancelled = imp.cancelled.get();
         outcome
@@ -181,7 +181,7 @@ impl ProgressPage {
                     self.tell_title(true);
                 }
             }
-            Event::Step { title, .. } => log.push(Kind::Step, &title),
+            Event::Step { title, .. } => log.push(Kind::Step, &told(&title)),
             Event::Log { line, .. } => log.push(Kind::Output, &line),
             Event::Diagnostic { level, file, line, message, .. } => {
                 let kind = match level {
@@ -194,12 +194,12 @@ impl ProgressPage {
                     (Some(file), None) => format!("{file}: "),
                     _ => String::new(),
                 };
-                log.push(kind, &format!("{place}{message}"));
+                log.push(kind, &format!("{place}{}", told(&message)));
             }
             Event::StepDone { unchanged: true, .. } => {
                 log.push(Kind::Note, &gettext("It was so already; nothing was changed."));
             }
-            Event::StepFailed { reason, .. } => log.push(Kind::Error, &tell::sentence(&reason)),
+            Event::StepFailed { reason, .. } => log.push(Kind::Error, &told(&tell::sentence(&reason))),
             Event::Checked { check } => {
                 let (kind, text) = match &check.outcome {
                     CheckOutcome::Good => (Kind::Good, check.what.clone()),
@@ -211,11 +211,11 @@ impl ProgressPage {
                         (Kind::Note, format!("{}: {reason}", check.what))
                     }
                 };
-                log.push(kind, &text);
+                log.push(kind, &told(&text));
                 outcome.checks.push(check);
             }
             Event::Finished { state, message } => {
-                log.push(Kind::Note, &message);
+                log.push(Kind::Note, &told(&message));
                 outcome.state = Some(state);
                 outcome.message = message;
             }
@@ -239,7 +239,7 @@ impl ProgressPage {
                     {
                         let (step, steps) = (step.to_string(), steps.to_string());
                         let values =
-                            [("n", step.as_str()), ("all", steps.as_str()), ("title", title.as_str())];
+                            [("n", step.as_str()), ("all", steps.as_str()), ("title", &told(&title))];
                         page.imp().step.set_label(&gettext_f("Step {n} of {all}: {title}", &values));
                     }
                     glib::timeout_future(TICK).await;
