@@ -28,7 +28,7 @@ TARGET := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 SCRIPTS := scripts/*.sh tests/*/*.sh .ci/run
 
 .DEFAULT_GOAL := build
-.PHONY: build deps run test screenshots lint bench doc install uninstall test-kernels test-lab test-ansible help
+.PHONY: build deps run test screenshots sweep test-prompt test-debian-13 lint bench doc install uninstall test-kernels test-lab test-ansible help
 
 build: ## build the programs
 	$(CARGO) build --profile $(PROFILE) --no-default-features --bins
@@ -56,11 +56,25 @@ endif
 	$(AS_ROOT) env PROFILE=dev scripts/practice-host.sh
 	$(AS_ROOT) env PROFILE=dev tests/ui/run.sh
 
-screenshots: ## pictures of every page of the assistant, in target/screenshots
+screenshots: ## pictures of every page of the assistant, in target/screenshots (LOOKS="wide-light german": only these)
 	$(CARGO) build --no-default-features --bins
 	$(CARGO) build --bin hostwright-assistant
 	mkdir -p target/screenshots
-	$(AS_ROOT) env PROFILE=dev SHOTS=$(CURDIR)/target/screenshots tests/ui/screenshots.sh
+	$(AS_ROOT) env PROFILE=dev SHOTS=$(CURDIR)/target/screenshots tests/ui/screenshots.sh $(LOOKS)
+
+sweep: ## every page of the assistant: names, sizes, order of focus; narrow, large text, right to left
+	$(CARGO) build --no-default-features --bins
+	$(CARGO) build --bin hostwright-assistant
+	$(AS_ROOT) env PROFILE=dev tests/ui/sweep.sh
+
+test-prompt: ## a desktop's own polkit agent, in a virtual machine: our words in it, a picture in target/prompt
+	@scripts/deps.sh lab
+	$(CARGO) build --no-default-features --bins
+	$(CARGO) build --bin hostwright-assistant
+	$(AS_ROOT) tests/ui/prompt-vm.sh $(TARGET_DIR)/debug
+
+test-debian-13: ## builds the assistant with Debian 13's GTK, and shows it there: pictures in target/debian-13
+	$(AS_ROOT) tests/ui/debian-13.sh
 
 test-kernels: ## build the modules for other releases' kernels, and load them in VMs
 	@scripts/deps.sh kernels
