@@ -29,6 +29,7 @@ packages=(
   kmod mokutil openssl xz-utils zstd     # modules: index, keys, signatures, compression
   bubblewrap                             # the sandbox that foreign code is built in
   dbus polkitd pkexec                    # the helper's bus and who may use it
+  openssh-server openssh-client          # another machine over ssh; no server is started but by tests
   mmdebstrap debian-archive-keyring      # roots of other releases
   util-linux findutils                   # namespaces of the tests
   libgtk-4-dev libadwaita-1-dev gettext  # the assistant

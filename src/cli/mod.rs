@@ -26,6 +26,7 @@ mod plan;
 mod preview;
 mod profile;
 mod progress;
+mod remote;
 mod runs;
 mod screen;
 mod session;

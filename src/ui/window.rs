@@ -7,7 +7,8 @@ use super::context::Context;
 use super::dialogs::{self, Question};
 use super::flows::vmware::{Assistant, Start};
 use super::i18n::{gettext, gettext_f, told};
-use super::machine::elsewhere;
+use super::machine::{Machine, elsewhere};
+use super::machines;
 use super::pages::{HistoryPage, HomePage, ProfilesPage, undo};
 use crate::engine::RunState;
 use crate::flows::vmware::Choices;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 
 mod imp {
     use super::*;
+    use crate::ui::machines;
 
     #[derive(Debug, Default, CompositeTemplate)]
     #[template(resource = "/org/hostwright/Hostwright/window.ui")]
@@ -60,6 +62,7 @@ mod imp {
                 window.imp().assistant.ask_to_cancel();
                 glib::Propagation::Stop
             });
+            class.install_action(machines::CHOOSE, None, |w, _, _| w.choose_machine());
             class.install_action(Action::Home.full(), None, |w, _, _| w.show_home());
             class.install_action(Action::Vmware.full(), None, |w, _, _| w.open_vmware(None));
             class.install_action(Action::History.full(), None, |w, _, _| w.show_history());
@@ -121,6 +124,7 @@ impl Window {
 
     fn set_up(&self) {
         let imp = self.imp();
+        machines::show_below(&imp.toasts, &imp.context.machine);
         imp.home.set_context(&imp.context);
         imp.assistant.set_context(&imp.context);
         imp.history.set_context(&imp.context);
@@ -180,6 +184,28 @@ impl Window {
     }
 
     // Do.
+
+    /// Which machine all of this is about.
+    pub(super) fn machine(&self) -> Machine {
+        self.imp().context.machine.clone()
+    }
+
+    fn choose_machine(&self) {
+        if self.imp().assistant.is_running() {
+            self.toast(&gettext("One change at a time: this one is still under way"));
+            return;
+        }
+        glib::spawn_future_local(glib::clone!(
+            #[weak(rename_to = window)]
+            self,
+            async move {
+                if machines::choose(&window, &window.machine()).await {
+                    window.show_home();
+                    window.attach_to_what_runs().await;
+                }
+            }
+        ));
+    }
 
     fn show_home(&self) {
         self.imp().views.set_visible_child_name("home");
