@@ -36,7 +36,7 @@ packages=(
   adwaita-icon-theme fonts-cantarell     # its looks
   xvfb xdotool imagemagick               # its tests: a screen, keys, pictures
   at-spi2-core gir1.2-atspi-2.0 python3-gi # and what assistive tools see of it
-  appstream desktop-file-utils libgtk-4-bin # its metadata, its pages
+  appstream desktop-file-utils shared-mime-info libgtk-4-bin # its metadata, its pages
   qemu-system-x86 qemu-utils ovmf        # guests of the lab: kernels, disks, UEFI firmware
   git                                    # what belongs to a project that is put into an image
 )
