@@ -3,8 +3,8 @@
 
 use super::screen::Colour;
 use super::{
-    apply, completions, detect, doctor, export, lab, log, man, plan, profile, runs, status, tuning, undo,
-    vgpu, vmware,
+    apply, bench, completions, detect, doctor, export, lab, log, man, plan, profile, runs, status, tuning,
+    undo, vgpu, vmware,
 };
 use crate::ipc::remote::Place;
 use clap::{Args, Parser, Subcommand};
@@ -18,7 +18,7 @@ Exit status:
   2    wrong usage
   3    refused, with the reason
   4    not authorized
-  10   --check: something would change
+  10   --check: something would change; profile diff: they differ
   130  cancelled
 
 Nothing is changed before it was shown and confirmed. What was changed can be taken back with `hostwright undo`.";
@@ -94,6 +94,7 @@ pub(crate) enum Command {
     Status(status::Status),
     Vmware(vmware::Vmware),
     Tuning(tuning::Tuning),
+    Bench(bench::Bench),
     Lab(lab::Lab),
     Vgpu(vgpu::Vgpu),
     Plan(plan::Plan),

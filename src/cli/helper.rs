@@ -108,7 +108,7 @@ impl Helper {
     /// Follows a run to its end, and asks it to stop when somebody wishes so.
     fn follow(&self, run: Run, cancel: &Cancel, sink: &mut dyn Sink) -> Result<RunReport, Problem> {
         let number = run.number();
-        let mut checks = Vec::new();
+        let (mut checks, mut kernels) = (Vec::new(), Vec::new());
         let mut ended: Option<(RunState, String)> = None;
         let (mut run, mut next) = (run, 0);
         let refused = loop {
@@ -120,6 +120,7 @@ impl Helper {
                     Ok(numbered) => {
                         match &numbered.event {
                             Event::Checked { check } => checks.push(check.clone()),
+                            Event::Kernel { result } => kernels.push(result.clone()),
                             Event::Finished { state, message } => ended = Some((*state, message.clone())),
                             _ => {}
                         }
@@ -149,7 +150,7 @@ impl Helper {
         // Where the log is, is not worth another password.
         let runs = self.client().interactive(false).runs().unwrap_or_default();
         let log = runs.into_iter().find(|r| r.run == number).and_then(|r| r.log);
-        Ok(RunReport { run: number, state, message, checks, log })
+        Ok(RunReport { run: number, state, message, checks, log, kernels })
     }
 }
 
@@ -192,6 +193,9 @@ fn sealed(inputs: &Inputs) -> Result<Vec<Sealed>, Problem> {
     let failed = |e: SealedError| Problem::internal("hand over the archives", &e);
     let mut files: Vec<Sealed> =
         inputs.sealed.values().map(|b| Sealed::source(b)).collect::<Result<_, _>>().map_err(failed)?;
+    for (sha256, image) in &inputs.images {
+        files.push(Sealed::image(sha256, image).map_err(failed)?);
+    }
     if let Some(password) = &inputs.mok_password {
         files.push(Sealed::mok_password(password.expose()).map_err(failed)?);
     }
@@ -284,6 +288,11 @@ impl Machine for Helper {
         self.ready_to_ask();
         let run = self.client().undo(run).map_err(|e| self.problem(e))?;
         self.follow(run, cancel, sink)
+    }
+
+    fn prune(&self, numbers: &[u32], lose_undo: bool) -> Result<Vec<u32>, Problem> {
+        self.ready_to_ask();
+        self.client.prune(numbers, lose_undo).map_err(|e| self.problem(e))
     }
 
     fn runs_elsewhere(&self) -> bool {

@@ -14,6 +14,7 @@
 pub mod apt;
 pub mod boot;
 pub mod certificate;
+pub mod conditions;
 pub mod cpu;
 pub mod distro;
 pub mod efi;
@@ -24,6 +25,7 @@ pub mod iommu;
 pub mod kernel;
 pub mod kvm;
 mod look;
+pub mod media;
 pub mod memory;
 pub mod modules;
 pub mod nvidia;

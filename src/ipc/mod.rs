@@ -44,6 +44,8 @@ pub const RUN_INTERFACE: &str = "org.hostwright.Helper1.Run";
 pub const MOK_PASSWORD: &str = "mok-password";
 /// The prefix of the name of a sealed source archive; its SHA-256 (hexadecimal) follows.
 pub const SOURCE_PREFIX: &str = "source:";
+/// The prefix of the name of an open image file; the SHA-256 (hexadecimal) that its bytes must have follows.
+pub const IMAGE_PREFIX: &str = "image:";
 
 /// A plan, and what each of its steps would do on the machine that made it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
