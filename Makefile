@@ -34,6 +34,7 @@ build: ## build the programs
 	$(CARGO) build --profile $(PROFILE) --no-default-features --bins
 ifneq ($(GUI),no)
 	$(CARGO) build --profile $(PROFILE) --bin hostwright-assistant
+	scripts/catalogues.sh $(TARGET_DIR)/share/locale
 endif
 
 deps: ## install what is needed to build, run and test (by apt, with root or sudo)

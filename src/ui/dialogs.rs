@@ -90,7 +90,7 @@ pub(super) async fn ask(window: &impl IsA<gtk::Window>, question: &Question<'_>)
 }
 
 /// Shows a question and waits for the answer.
-async fn answer(dialog: &adw::MessageDialog) -> String {
+pub(super) async fn answer(dialog: &adw::MessageDialog) -> String {
     let (to, from) = async_channel::bounded(1);
     dialog.connect_response(None, move |_, response| {
         let _ = to.try_send(response.to_owned());

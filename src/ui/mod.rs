@@ -27,12 +27,14 @@
 
 mod actions;
 mod application;
+mod askpass;
 mod context;
 mod dialogs;
 mod flows;
 mod help;
 mod i18n;
 mod machine;
+mod machines;
 mod pages;
 #[doc(hidden)]
 pub mod parts;
@@ -54,6 +56,9 @@ const RESOURCES: &str = "/org/hostwright/Hostwright";
 /// Runs the assistant until its last window is closed.
 pub fn main() -> ExitCode {
     i18n::start();
+    if std::env::var_os(askpass::VARIABLE).is_some() {
+        return askpass::main();
+    }
     gtk::gio::resources_register_include!("hostwright.gresource").map_or(ExitCode::FAILURE, |()| {
         gtk::glib::set_application_name("Hostwright");
         if Application::new().run() == gtk::glib::ExitCode::SUCCESS {

@@ -13,7 +13,8 @@ use super::flows::wayland;
 use super::flows::{self, lab::LabView};
 use super::help;
 use super::i18n::{gettext, gettext_f, told};
-use super::machine::elsewhere;
+use super::machine::{Machine, elsewhere};
+use super::machines;
 use super::pages::{HistoryPage, HomePage, ProfilesPage};
 use super::preferences;
 use super::settings::Settings;
@@ -29,6 +30,7 @@ use std::path::PathBuf;
 
 mod imp {
     use super::*;
+    use crate::ui::machines;
 
     #[derive(Debug, Default, CompositeTemplate)]
     #[template(resource = "/org/hostwright/Hostwright/window.ui")]
@@ -70,6 +72,7 @@ mod imp {
                 window.ask_to_cancel();
                 glib::Propagation::Stop
             });
+            class.install_action(machines::CHOOSE, None, |w, _, _| w.choose_machine());
             class.install_action(Action::Home.full(), None, |w, _, _| w.show_home());
             class.install_action(Action::Vmware.full(), None, |w, _, _| w.open_vmware(None));
             class.install_action(Action::Lab.full(), None, |w, _, _| w.show_lab());
@@ -140,6 +143,7 @@ impl Window {
     fn set_up(&self) {
         let imp = self.imp();
         imp.context.set_settings(Settings::load());
+        machines::show_below(&imp.toasts, &imp.context.machine);
         imp.home.set_context(&imp.context);
         imp.views.connect_visible_child_notify(glib::clone!(
             #[weak(rename_to = window)]
@@ -308,6 +312,28 @@ impl Window {
     }
 
     // Do.
+
+    /// Which machine all of this is about.
+    pub(super) fn machine(&self) -> Machine {
+        self.imp().context.machine.clone()
+    }
+
+    fn choose_machine(&self) {
+        if self.imp().assistant.is_running() {
+            self.toast(&gettext("One change at a time: this one is still under way"));
+            return;
+        }
+        glib::spawn_future_local(glib::clone!(
+            #[weak(rename_to = window)]
+            self,
+            async move {
+                if machines::choose(&window, &window.machine()).await {
+                    window.show_home();
+                    window.attach_to_what_runs().await;
+                }
+            }
+        ));
+    }
 
     fn show_home(&self) {
         self.imp().views.set_visible_child_name("home");

@@ -9,6 +9,7 @@ use crate::ui::actions::Action;
 use crate::ui::context::Context;
 use crate::ui::flows::vmware::Then;
 use crate::ui::i18n::{gettext, gettext_f, told};
+use crate::ui::machines;
 use crate::ui::widgets::{clear, copied, mark_icon, named_menu, text_row};
 use crate::ui::window::Window;
 use adw::prelude::*;
@@ -36,6 +37,8 @@ mod imp {
         pub(super) more: TemplateChild<adw::PreferencesGroup>,
         #[template_child]
         pub(super) menu: TemplateChild<gtk::MenuButton>,
+        #[template_child]
+        pub(super) machine: TemplateChild<gtk::Button>,
         pub(super) rows: RefCell<Vec<gtk::Widget>>,
         pub(super) context: RefCell<Context>,
         pub(super) deed: RefCell<Option<Deed>>,
@@ -100,6 +103,13 @@ impl HomePage {
     /// The machine it is about.
     pub(in crate::ui) fn set_context(&self, context: &Context) {
         self.imp().context.replace(context.clone());
+        let button = self.imp().machine.get();
+        context.machine.connect_changed(move |place| {
+            let name = machines::name(place);
+            button.set_label(&name);
+            let label = gettext_f("Machine: {name}", &[("name", &name)]);
+            button.update_property(&[gtk::accessible::Property::Label(&label)]);
+        });
     }
 
     /// Looks at the machine and shows what is seen.
