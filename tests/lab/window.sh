@@ -28,18 +28,18 @@ if [[ ${1:-} == --on-screen ]]; then
     sleep 0.2
   done
   [[ -n $window ]] || fail "no window ($kind) in a minute"
-  # Until its screen has more than a few colours: the firmware's and the kernel's text.
-  colours=0
-  for ((i = 0; i < 60; i++)); do
+  # The guest's text: light dots below where a window has its menu.
+  dots=0
+  for ((i = 0; i < 90; i++)); do
     import -window root "$pictures/$kind.png"
-    colours=$(identify -format %k "$pictures/$kind.png")
-    [[ $colours -lt 20 || $i -lt 15 ]] || break
+    dots=$(convert "$pictures/$kind.png" -crop 700x300+0+26 +repage -colorspace gray -threshold 40% -format '%[fx:int(w*h*mean)]' info:)
+    [[ $dots -lt 300 || $dots -gt 100000 || $i -lt 30 ]] || break
     sleep 1
   done
-  [[ $colours -ge 20 ]] || fail "the window ($kind) shows nothing: $colours colours"
+  [[ $dots -ge 300 && $dots -le 100000 ]] || fail "the window ($kind) shows nothing: $dots light dots"
   "$hostwright" lab stop "window-$kind"
   wait $guest || true
-  echo "window: $kind shows the guest ($colours colours on the screen)"
+  echo "window: $kind shows the guest ($dots light dots on the screen)"
   exit
 fi
 
