@@ -17,8 +17,9 @@ fail() {
 
 if [[ ${1:-} == --on-screen ]]; then
   kind=$2 pictures=$3
+  # shellcheck disable=SC2016 # the guest's shell, not this one
   "$hostwright" lab boot --kernel "$kernel" --root host --display "$kind" --name "window-$kind" --cwd / --timeout 5m \
-    -- sh -c 'echo hello from the guest >/dev/tty0; sleep 1000' &
+    -- sh -c 'for n in $(seq 20); do printf "%70s\n" | tr " " "#"; done >/dev/tty0; sleep 1000' &
   guest=$!
   window=
   for ((i = 0; i < 300; i++)); do
@@ -28,15 +29,15 @@ if [[ ${1:-} == --on-screen ]]; then
     sleep 0.2
   done
   [[ -n $window ]] || fail "no window ($kind) in a minute"
-  # The guest's text: light dots below where a window has its menu.
+  # The guest's text, a screen full of it: light dots, below where a window has its menu.
   dots=0
   for ((i = 0; i < 90; i++)); do
     import -window root "$pictures/$kind.png"
-    dots=$(convert "$pictures/$kind.png" -crop 700x300+0+26 +repage -colorspace gray -threshold 40% -format '%[fx:int(w*h*mean)]' info:)
-    [[ $dots -lt 300 || $dots -gt 100000 || $i -lt 30 ]] || break
+    dots=$(convert "$pictures/$kind.png" -crop 900x500+0+26 +repage -colorspace gray -threshold 40% -format '%[fx:int(w*h*mean)]' info:)
+    [[ $dots -lt 10000 || $dots -gt 150000 ]] || break
     sleep 1
   done
-  [[ $dots -ge 300 && $dots -le 100000 ]] || fail "the window ($kind) shows nothing: $dots light dots"
+  [[ $dots -ge 10000 && $dots -le 150000 ]] || fail "the window ($kind) shows nothing: $dots light dots"
   "$hostwright" lab stop "window-$kind"
   wait $guest || true
   echo "window: $kind shows the guest ($dots light dots on the screen)"
