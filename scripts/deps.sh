@@ -6,6 +6,7 @@
 #   deps.sh            to build, to run, for `make run` and `make test`
 #   deps.sh kernels    also for `make test-kernels`
 #   deps.sh lab        also for `make test-lab`
+#   deps.sh ansible    also for `make test-ansible`
 #
 # Quick when all is there. As another user than root it uses sudo.
 set -euo pipefail
@@ -41,6 +42,10 @@ packages=(
 )
 if [[ ${1:-} == kernels ]]; then
   packages+=(cpio)
+  packages+=(dkms)                                         # the second way to keep modules across kernel updates
+fi
+if [[ ${1:-} == ansible ]]; then
+  packages+=(ansible python3 openssh-server openssh-client iproute2)
 fi
 if [[ ${1:-} == lab ]]; then
   packages+=(squashfs-tools uidmap)                        # the layers of an image

@@ -15,6 +15,8 @@ fn published() -> Vec<(&'static str, Schema)> {
         ("choices-wayland", schema_for!(hostwright::flows::wayland::Choices)),
         ("choices-tuning", schema_for!(hostwright::flows::tuning::Choices)),
         ("choices-lab-write", schema_for!(hostwright::flows::lab::write::Choices)),
+        ("profile", schema_for!(hostwright::flows::profile::Profile)),
+        ("applied", schema_for!(hostwright::flows::profile::Applied)),
         ("tunables", schema_for!(Vec<hostwright::flows::tuning::Evaluated>)),
         ("plan", schema_for!(Plan)),
         ("event", schema_for!(Event)),

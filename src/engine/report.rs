@@ -92,6 +92,17 @@ pub struct Owner {
     pub name: String,
 }
 
+/// What came of one kernel in a run for several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KernelResult {
+    /// Its release.
+    pub kernel: String,
+    /// Whether all that was planned for it was done.
+    pub good: bool,
+    /// In words: what was done, or why not.
+    pub text: String,
+}
+
 /// How a run (or the undo of one) ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunReport {
@@ -106,12 +117,22 @@ pub struct RunReport {
     /// Where the log of the work is, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
+    /// What came of each kernel, when the run was for several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernels: Vec<KernelResult>,
 }
 
 impl RunReport {
-    /// Whether the run is done and every check could look and was good: what may be called success.
+    /// Whether it was done for every kernel that it was for.
+    pub fn is_complete(&self) -> bool {
+        self.kernels.iter().all(|k| k.good)
+    }
+
+    /// Whether the run is done for every kernel and every check could look and was good: what may be called success.
     pub fn is_verified(&self) -> bool {
-        self.state == RunState::Done && self.checks.iter().all(|c| c.outcome.is_acceptable())
+        self.state == RunState::Done
+            && self.is_complete()
+            && self.checks.iter().all(|c| c.outcome.is_acceptable())
     }
 }
 

@@ -9,6 +9,7 @@ pub mod bench;
 pub mod boot;
 pub mod lab;
 pub mod packages;
+pub mod profile;
 pub mod tuning;
 pub mod vgpu;
 pub mod vmware;

@@ -23,7 +23,7 @@ pub(crate) use findings::of as findings;
 pub(crate) use plan::{applies_to, grouped, permission, shorter, told_and_diff};
 pub(crate) use problem::{Exit, Problem, machine_changed, sentence};
 pub(crate) use state::{Assessment, assess};
-#[cfg(feature = "gui")]
+#[cfg(any(test, feature = "gui"))]
 pub(crate) use state::{KernelStatus, ModuleStatus};
 
 use crate::detect::Topic;

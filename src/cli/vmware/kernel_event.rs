@@ -68,17 +68,7 @@ pub(super) fn run(session: &mut Session, args: &KernelEvent) -> Result<Exit, Pro
     }
     let outcome = match build(session, &release) {
         Ok(message) => Outcome { release, at: host.clock().now(), good: true, message, remedy: None },
-        Err(problem) => Outcome {
-            remedy: Some(
-                problem
-                    .remedy
-                    .unwrap_or_else(|| session.command(&format!("vmware rebuild --kernel {release}"))),
-            ),
-            message: format!("{}: {}", problem.title, problem.reason),
-            at: host.clock().now(),
-            good: false,
-            release,
-        },
+        Err(problem) => failed(session, &host, release, &problem),
     };
     session.voice.say(&format!("{}\n", outcome.message));
     keep(&host, &outcome)?;
@@ -182,7 +172,19 @@ fn is_ours(root: &Root, path: &str) -> bool {
         })
 }
 
-fn keep(host: &Host, outcome: &Outcome) -> Result<(), Problem> {
+/// What is kept of a failure.
+pub(super) fn failed(session: &Session, host: &Host, release: String, problem: &Problem) -> Outcome {
+    let rebuild = || session.command(&format!("vmware rebuild --kernel {release}"));
+    Outcome {
+        remedy: Some(problem.remedy.clone().unwrap_or_else(rebuild)),
+        message: format!("{}: {}", problem.title, problem.reason),
+        at: host.clock().now(),
+        good: false,
+        release,
+    }
+}
+
+pub(super) fn keep(host: &Host, outcome: &Outcome) -> Result<(), Problem> {
     let mut text =
         serde_json::to_vec_pretty(outcome).map_err(|e| Problem::internal("write the outcome", &e))?;
     text.push(b'\n');

@@ -101,6 +101,14 @@ pub struct LauncherFacts {
     pub bindir: String,
 }
 
+/// The launchers that went through XWayland by our doing and were replaced since, as an update of the product does.
+/// Nothing where they cannot be read.
+pub fn replaced(host: &Host) -> Vec<String> {
+    let launchers = look(host).map(|f| f.launchers).unwrap_or_default();
+    let plain = launchers.into_iter().filter(|l| l.state == State::Plain && !l.originals.is_empty());
+    plain.map(|l| l.name).collect()
+}
+
 /// Looks at the launchers of this machine.
 ///
 /// # Errors
