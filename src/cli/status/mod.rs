@@ -6,8 +6,9 @@ use super::errors::{Exit, Problem};
 use super::look::{Look, pad};
 use super::session::Session;
 use crate::detect::gather;
+use crate::detect::launchers::look;
 use crate::flows::vmware::updates::outcomes;
-use crate::tell::{Assessment, assess};
+use crate::tell::{self, Assessment, assess};
 use clap::Args;
 
 /// Say whether VMware's modules are in order for each kernel
@@ -27,7 +28,9 @@ pub(crate) fn run(session: &mut Session, _args: &Status) -> Result<Exit, Problem
         Ok(runs) => Ok(runs.as_slice()),
         Err(problem) => Err(problem.reason.as_str()),
     };
-    let assessment = assess(&facts, runs, &updates, &|words| session.command(words));
+    let mut assessment = assess(&facts, runs, &updates, &|words| session.command(words));
+    let launchers = look(&host).map_err(|e| e.to_string());
+    assessment.add(tell::launchers(launchers.as_ref(), &|words| session.command(words)));
     if session.json() {
         session.screen.document(&assessment)?;
     } else {

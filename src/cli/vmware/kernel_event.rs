@@ -80,9 +80,22 @@ pub(super) fn run(session: &mut Session, args: &KernelEvent) -> Result<Exit, Pro
             release,
         },
     };
+    let outcome = Outcome { message: outcome.message.clone() + &replaced_launchers(&host), ..outcome };
     session.voice.say(&format!("{}\n", outcome.message));
     keep(&host, &outcome)?;
     Ok(Exit::Done)
+}
+
+/// What an update of the product did to launchers that were fixed for Wayland: kernels are updated more often than
+/// anybody looks.
+fn replaced_launchers(host: &Host) -> String {
+    let replaced = crate::detect::launchers::look(host).map(|l| l.replaced().join(", ")).unwrap_or_default();
+    if replaced.is_empty() {
+        return String::new();
+    }
+    format!(
+        " An update of VMware replaced launchers that went through XWayland ({replaced}): `hostwright vmware wayland apply` does it again."
+    )
 }
 
 /// Hands the work to systemd, so that the package manager need not wait; `false` where there is none.

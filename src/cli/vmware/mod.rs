@@ -10,6 +10,8 @@ mod plan;
 mod rebuild;
 mod rehearse;
 mod restore;
+mod settings;
+mod settings_store;
 mod wayland;
 
 use super::errors::{Exit, Problem};
@@ -33,6 +35,7 @@ enum Command {
     Clean(clean::Clean),
     Logs(logs::Logs),
     Wayland(wayland::Wayland),
+    Settings(settings::Settings),
     KernelEvent(kernel_event::KernelEvent),
 }
 
@@ -47,6 +50,7 @@ pub(crate) fn run(session: &mut Session, args: Vmware) -> Result<Exit, Problem> 
         Command::Clean(args) => clean::run(session, &args),
         Command::Logs(args) => logs::run(session, &args),
         Command::Wayland(args) => wayland::run(session, &args),
+        Command::Settings(args) => settings::run(session, &args),
         Command::KernelEvent(args) => kernel_event::run(session, &args),
     }
 }
