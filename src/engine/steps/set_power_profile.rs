@@ -137,7 +137,7 @@ impl Action for SetPowerProfile {
         vec![Check { what: format!("the power profile is {}", self.profile), outcome }]
     }
 
-    fn undo(&self, ctx: &mut Context<'_>, before: &Before, after: Option<&After>) -> Result<(), StepError> {
+    fn undo(&self, ctx: &mut Context<'_>, before: &Before, _: Option<&After>) -> Result<(), StepError> {
         let kept: Kept = serde_json::from_value(before.data.clone()).unwrap_or_default();
         let now = active(ctx.host());
         if now.as_deref() != Some(&self.profile) {
@@ -147,10 +147,10 @@ impl Action for SetPowerProfile {
             }
             return Ok(());
         }
-        if kept.active != now || kept.automatic {
-            if let Some(command) = self.choose(kept.active.as_deref(), kept.automatic) {
-                ctx.tool(command)?;
-            }
+        if (kept.active != now || kept.automatic)
+            && let Some(command) = self.choose(kept.active.as_deref(), kept.automatic)
+        {
+            ctx.tool(command)?;
         }
         // What tuned writes need not be byte for byte what stood there.
         match self.manager {
@@ -158,7 +158,6 @@ impl Action for SetPowerProfile {
             PowerManager::Tuned => {
                 let now = ctx.host().root().state(TUNED_ACTIVE)?;
                 let mode = ctx.host().root().state(TUNED_MODE)?;
-                let _ = after;
                 let files = [(TUNED_ACTIVE.to_owned(), now), (TUNED_MODE.to_owned(), mode)].into();
                 ctx.restore(before, Some(&After { files, ..After::default() }))
             }
