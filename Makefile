@@ -28,7 +28,7 @@ TARGET := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 SCRIPTS := scripts/*.sh tests/*/*.sh .ci/run
 
 .DEFAULT_GOAL := build
-.PHONY: build deps run test screenshots lint bench doc install uninstall test-kernels test-lab test-boot test-wayland fuzz help
+.PHONY: build deps run test screenshots lint bench doc install uninstall test-kernels test-lab test-ansible test-boot test-wayland fuzz help
 
 build: ## build the programs
 	$(CARGO) build --profile $(PROFILE) --no-default-features --bins
@@ -52,6 +52,7 @@ ifneq ($(AS_ROOT),)
 	$(CARGO) test --no-default-features --test helper --config "target.'cfg(unix)'.runner = 'sudo'"
 endif
 	$(CARGO) build --bin hostwright-assistant
+	$(AS_ROOT) env PROFILE=dev tests/bus/gone.sh
 	$(AS_ROOT) env PROFILE=dev scripts/practice-host.sh
 	$(AS_ROOT) env PROFILE=dev tests/ui/run.sh
 
@@ -67,11 +68,21 @@ test-kernels: ## build the modules for other releases' kernels, and load them in
 	tests/kernels/roots.sh
 	$(AS_ROOT) env PROFILE=dev VMWARE_SOURCES="$(VMWARE_SOURCES)" tests/kernels/matrix.sh
 	if command -v apt-get >/dev/null; then $(AS_ROOT) env PROFILE=dev tests/kernels/updates.sh; fi
+	if command -v apt-get >/dev/null; then $(AS_ROOT) env PROFILE=dev tests/kernels/dkms.sh; fi
 
-test-lab: ## build images, boot them with BIOS and UEFI, kill builds and clean up after them
+test-lab: ## build images, boot them (BIOS, UEFI, Secure Boot), many kernels, killed builds, a USB stick
 	@scripts/deps.sh lab
 	$(CARGO) build --no-default-features --bins
 	TARGET="$(TARGET_DIR)/debug" tests/lab/images.sh
+	TARGET="$(TARGET_DIR)/debug" tests/lab/share.sh
+	$(AS_ROOT) env TARGET="$(TARGET_DIR)/debug" tests/lab/write.sh
+	TARGET="$(TARGET_DIR)/debug" tests/lab/window.sh
+	$(AS_ROOT) env TARGET="$(TARGET_DIR)/debug" tests/lab/archiso.sh
+
+test-ansible: ## apply a profile to several machines of the test's own, by Ansible over ssh
+	@scripts/deps.sh ansible
+	$(CARGO) build --no-default-features --bins
+	$(AS_ROOT) env PROFILE=dev tests/ansible/fleet.sh
 
 test-boot: ## a real GRUB in a virtual machine: set parameters, restart, see them, take them back, restart (6 minutes)
 	@scripts/deps.sh boot

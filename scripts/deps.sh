@@ -8,6 +8,7 @@
 #   deps.sh lab        also for `make test-lab`
 #   deps.sh boot       also for `make test-boot`
 #   deps.sh wayland    also for `make test-wayland`
+#   deps.sh ansible    also for `make test-ansible`
 #
 # Quick when all is there. As another user than root it uses sudo.
 set -euo pipefail
@@ -44,6 +45,10 @@ packages=(
 )
 if [[ ${1:-} == kernels ]]; then
   packages+=(cpio)
+  packages+=(dkms)                                         # the second way to keep modules across kernel updates
+fi
+if [[ ${1:-} == ansible ]]; then
+  packages+=(ansible python3 openssh-server openssh-client iproute2)
 fi
 if [[ ${1:-} == boot ]]; then
   packages+=(e2fsprogs)                                    # the disk that GRUB starts from
@@ -55,6 +60,10 @@ if [[ ${1:-} == lab ]]; then
   packages+=(squashfs-tools uidmap)                        # the layers of an image
   packages+=(grub-common grub-pc-bin grub-efi-amd64-bin)   # what boots an image
   packages+=(xorriso mtools dosfstools e2fsprogs fdisk)    # ISO and disk images
+  packages+=(shim-signed grub-efi-amd64-signed)            # the same for Secure Boot
+  packages+=(pacman-package-manager arch-install-scripts libarchive-tools) # images from Arch profiles
+  packages+=(grub-efi-ia32-bin cpio busybox-static)        # and what their test is made of
+  packages+=(qemu-system-gui)                              # guests in a window
 fi
 
 # Whether a kernel is here with headers that something can be built against.

@@ -134,6 +134,7 @@ if [[ $mode == uninstall || -x $TARGET/hostwright-assistant ]]; then
     put 644 "$made/catalogue" "$datadir/locale/$language/LC_MESSAGES/hostwright.mo"
   done
 fi
+put_from data/desktop/org.hostwright.Hostwright.Notify.desktop.in "/etc/xdg/autostart/$app.Notify.desktop"
 put 644 data/dbus/org.hostwright.Helper1.conf "$policydir/org.hostwright.Helper1.conf"
 put_from data/dbus/org.hostwright.Helper1.service.in "$servicedir/org.hostwright.Helper1.service"
 put 644 data/polkit/org.hostwright.policy "$polkitdir/org.hostwright.policy"

@@ -17,7 +17,7 @@ Exit status:
   2    wrong usage
   3    refused, with the reason
   4    not authorized
-  10   --check: something would change
+  10   --check: something would change; profile diff: they differ
   130  cancelled
 
 Nothing is changed before it was shown and confirmed. What was changed can be taken back with `hostwright undo`.";

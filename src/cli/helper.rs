@@ -77,7 +77,7 @@ impl Helper {
         let number = run.number();
         let over = Arc::new(AtomicBool::new(false));
         let watcher = watch(run.control(), cancel.clone(), over.clone());
-        let mut checks = Vec::new();
+        let (mut checks, mut kernels) = (Vec::new(), Vec::new());
         let mut ended: Option<(RunState, String)> = None;
         let mut failed = None;
         for item in run.follow() {
@@ -85,6 +85,7 @@ impl Helper {
                 Ok(numbered) => {
                     match &numbered.event {
                         Event::Checked { check } => checks.push(check.clone()),
+                        Event::Kernel { result } => kernels.push(result.clone()),
                         Event::Finished { state, message } => ended = Some((*state, message.clone())),
                         _ => {}
                     }
@@ -109,7 +110,7 @@ impl Helper {
         // Where the log is, is not worth another password.
         let runs = self.client.clone().interactive(false).runs().unwrap_or_default();
         let log = runs.into_iter().find(|r| r.run == number).and_then(|r| r.log);
-        Ok(RunReport { run: number, state, message, checks, log })
+        Ok(RunReport { run: number, state, message, checks, log, kernels })
     }
 }
 
@@ -135,6 +136,9 @@ fn sealed(inputs: &Inputs) -> Result<Vec<Sealed>, Problem> {
     let failed = |e: SealedError| Problem::internal("hand over the archives", &e);
     let mut files: Vec<Sealed> =
         inputs.sealed.values().map(|b| Sealed::source(b)).collect::<Result<_, _>>().map_err(failed)?;
+    for (sha256, image) in &inputs.images {
+        files.push(Sealed::image(sha256, image).map_err(failed)?);
+    }
     if let Some(password) = &inputs.mok_password {
         files.push(Sealed::mok_password(password.expose()).map_err(failed)?);
     }
@@ -205,6 +209,11 @@ impl Machine for Helper {
         self.ready_to_ask();
         let run = self.client.undo(run).map_err(|e| self.problem(e))?;
         self.follow(run, cancel, sink)
+    }
+
+    fn prune(&self, numbers: &[u32], lose_undo: bool) -> Result<Vec<u32>, Problem> {
+        self.ready_to_ask();
+        self.client.prune(numbers, lose_undo).map_err(|e| self.problem(e))
     }
 
     fn runs_elsewhere(&self) -> bool {

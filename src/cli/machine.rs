@@ -42,6 +42,9 @@ pub(crate) trait Machine {
     /// Takes a run back.
     fn undo(&self, run: u32, cancel: &Cancel, sink: &mut dyn Sink) -> Result<RunReport, Problem>;
 
+    /// Forgets runs; of those that can still be taken back only with `lose_undo`. Returns those that are gone.
+    fn prune(&self, numbers: &[u32], lose_undo: bool) -> Result<Vec<u32>, Problem>;
+
     /// Whether runs go on without this process.
     fn runs_elsewhere(&self) -> bool;
 }
@@ -107,6 +110,10 @@ impl Machine for Scratch {
 
     fn undo(&self, run: u32, cancel: &Cancel, sink: &mut dyn Sink) -> Result<RunReport, Problem> {
         Ok(engine::undo(&self.host, run, &owner(), cancel, sink)?)
+    }
+
+    fn prune(&self, numbers: &[u32], lose_undo: bool) -> Result<Vec<u32>, Problem> {
+        Ok(engine::prune(&self.host, numbers, lose_undo, &owner())?)
     }
 
     fn runs_elsewhere(&self) -> bool {

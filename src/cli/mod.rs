@@ -9,6 +9,7 @@
 //! ```
 
 mod apply;
+mod apply_profile;
 mod args;
 mod bench;
 mod completions;

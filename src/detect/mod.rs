@@ -26,6 +26,7 @@ pub mod kernel;
 pub mod kvm;
 pub mod launchers;
 mod look;
+pub mod media;
 pub mod memory;
 pub mod modules;
 pub mod nvidia;

@@ -34,6 +34,7 @@ mod error;
 pub mod event;
 mod execute;
 mod folders;
+mod given_up;
 mod inhibit;
 pub mod journal;
 pub mod kbuild;
@@ -43,6 +44,7 @@ pub mod module_check;
 pub mod mok_password;
 pub mod packages;
 pub mod plan;
+mod prune;
 mod rehearse;
 mod report;
 mod restore;
@@ -67,14 +69,15 @@ pub use execute::execute;
 pub use folders::LOCK;
 pub use journal::{JournalError, RunState};
 pub use plan::{Permission, Plan, Warning};
+pub use prune::{KEPT, prunable, prune};
 pub use rehearse::{Progressed, Wanted, measure, rehearse};
 pub use report::{
-    Explain, FileChange, Inputs, Owner, Reversal, RunReport, RunSummary, Secret, StepPreview, StepState,
-    StepSummary, UndoPreview, UndoStep,
+    Explain, FileChange, Inputs, KernelResult, Owner, Reversal, RunReport, RunSummary, Secret, StepPreview,
+    StepState, StepSummary, UndoPreview, UndoStep,
 };
 pub use runs::{events, runs};
 pub use steps::Step;
-pub use try_out::{build_only, try_out};
+pub use try_out::{build_only, build_or_reuse, try_out};
 pub use undo::{undo, undo_preview};
 
 use crate::host::Host;

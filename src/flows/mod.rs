@@ -9,6 +9,7 @@ pub mod bench;
 pub mod boot;
 pub mod lab;
 pub mod packages;
+pub mod profile;
 pub mod tuning;
 pub mod vgpu;
 pub mod vmware;
@@ -26,7 +27,7 @@ pub enum PlanError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// There is no such flow.
-    #[error("there is no flow called `{0}`; there are: tuning, vmware, wayland")]
+    #[error("there is no flow called `{0}`; there are: lab-write, tuning, vmware, wayland")]
     UnknownFlow(String),
     /// The choices are no valid document for this flow.
     #[error("the choices are not valid: {0}")]
@@ -55,6 +56,7 @@ pub fn plan(
         vmware::FLOW => vmware::plan_here(host, choices, inputs, cancel, sink),
         wayland::FLOW => wayland::plan_here(host, choices),
         tuning::FLOW => tuning::plan_here(host, choices),
+        lab::write::FLOW => lab::write::plan_here(host, choices),
         other => Err(PlanError::UnknownFlow(other.to_owned())),
     }?;
     for warning in &plan.warnings {

@@ -162,6 +162,9 @@ pub struct Disk {
     pub format: ImageFormat,
     /// Whether it is written to; else the guest writes into a layer that is thrown away.
     pub writable: bool,
+    /// Whether it is a USB stick and not a disk that is built in.
+    #[serde(default)]
+    pub usb: bool,
 }
 
 /// Which firmware starts an ISO or a disk.

@@ -173,6 +173,26 @@ impl Service {
         self.0.start(call, Task::Undo { run: number }).await
     }
 
+    #[zbus(out_args("gone"))]
+    async fn prune(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        numbers: Vec<u32>,
+        lose_undo: bool,
+    ) -> Result<Vec<u32>, Error> {
+        let call = self.call(connection, &header).await?;
+        self.0.is_free()?;
+        let message =
+            "Authentication is required to forget old runs of Hostwright, which cannot be taken back then.";
+        let about = BTreeMap::from([("polkit.message".to_owned(), message.to_owned())]);
+        call.may(&BTreeSet::from([Permission::Undo]), &about).await?;
+        let owner = call.caller.owner().await?;
+        let shared = self.0.clone();
+        let gone = work::in_thread("prune", move || engine::prune(&shared.host, &numbers, lose_undo, &owner));
+        gone.await?.map_err(|e| run_error(&e))
+    }
+
     #[zbus(property(emits_changed_signal = "const"))]
     fn version(&self) -> &'static str {
         env!("CARGO_PKG_VERSION")

@@ -65,6 +65,14 @@ impl Client {
         block_on(self.0.undo(run)).map(Run)
     }
 
+    /// See [`ipc::Client::prune`](super::Client::prune).
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn prune(&self, numbers: &[u32], lose_undo: bool) -> Result<Vec<u32>, Error> {
+        block_on(self.0.prune(numbers, lose_undo))
+    }
+
     /// See [`ipc::Client::runs`](super::Client::runs).
     ///
     /// # Errors

@@ -93,6 +93,14 @@ impl Client {
         self.begin("Undo", &(run,), Story::Undo).await
     }
 
+    /// Forgets runs; of those that can still be taken back only with `lose_undo`. Returns those that are gone.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn prune(&self, numbers: &[u32], lose_undo: bool) -> Result<Vec<u32>, Error> {
+        self.call("Prune", &(numbers, lose_undo)).await
+    }
+
     /// All runs of the machine, newest first.
     ///
     /// # Errors

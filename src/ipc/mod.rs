@@ -41,6 +41,8 @@ pub const RUN_INTERFACE: &str = "org.hostwright.Helper1.Run";
 pub const MOK_PASSWORD: &str = "mok-password";
 /// The prefix of the name of a sealed source archive; its SHA-256 (hexadecimal) follows.
 pub const SOURCE_PREFIX: &str = "source:";
+/// The prefix of the name of an open image file; the SHA-256 (hexadecimal) that its bytes must have follows.
+pub const IMAGE_PREFIX: &str = "image:";
 
 /// The object path of a run.
 pub fn run_path(run: u32) -> String {

@@ -6,7 +6,6 @@
 //! |---|---|
 //! | `findings`, `hardware` | the facts, topic by topic |
 //! | `state` | VMware's modules, keys and runs: whether something should be done |
-//! | `launchers` | VMware's launchers, and whether they go through XWayland |
 //! | `plan` | what a plan asks for, why, and what its undo brings back |
 //! | `lab` | how guests ended |
 //! | `vgpu` | decisions of the vgpu flow |
@@ -15,18 +14,16 @@
 mod findings;
 mod hardware;
 pub(crate) mod lab;
-mod launchers;
 mod plan;
 mod problem;
 mod state;
 pub(crate) mod vgpu;
 
 pub(crate) use findings::of as findings;
-pub(crate) use launchers::of as launchers;
 pub(crate) use plan::{applies_to, grouped, permission, shorter, told_and_diff};
 pub(crate) use problem::{Exit, Problem, machine_changed, sentence};
 pub(crate) use state::{Assessment, assess};
-#[cfg(feature = "gui")]
+#[cfg(any(test, feature = "gui"))]
 pub(crate) use state::{KernelStatus, ModuleStatus};
 
 use crate::detect::Topic;

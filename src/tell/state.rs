@@ -53,14 +53,6 @@ pub(crate) struct Assessment {
     pub(crate) notes: Vec<Row>,
 }
 
-impl Assessment {
-    /// Says these too.
-    pub(crate) fn add(&mut self, rows: Vec<Row>) {
-        self.attention |= rows.iter().any(|r| is_attention(r.mark));
-        self.notes.extend(rows);
-    }
-}
-
 fn as_texts<S: serde::Serializer>(rows: &[Row], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(rows.iter().map(|r| {
         serde_json::json!({ "about": r.label, "text": r.text, "remedy": r.remedy, "attention": is_attention(r.mark) })

@@ -16,6 +16,7 @@ use crate::tell::Problem;
 use adw::prelude::*;
 use adw::subclass::prelude::*;
 use gtk::{CompositeTemplate, gdk, gio, glib};
+use std::cell::OnceCell;
 use std::path::PathBuf;
 
 mod imp {
@@ -30,12 +31,9 @@ mod imp {
         pub(super) views: TemplateChild<gtk::Stack>,
         #[template_child]
         pub(super) home: TemplateChild<HomePage>,
-        #[template_child]
-        pub(super) assistant: TemplateChild<Assistant>,
-        #[template_child]
-        pub(super) history: TemplateChild<HistoryPage>,
-        #[template_child]
-        pub(super) profiles: TemplateChild<ProfilesPage>,
+        pub(super) assistant: OnceCell<Assistant>,
+        pub(super) history: OnceCell<HistoryPage>,
+        pub(super) profiles: OnceCell<ProfilesPage>,
         pub(super) context: Context,
     }
 
@@ -47,17 +45,14 @@ mod imp {
 
         fn class_init(class: &mut Self::Class) {
             HomePage::ensure_type();
-            Assistant::ensure_type();
-            HistoryPage::ensure_type();
-            ProfilesPage::ensure_type();
             class.bind_template();
             // What has the focus takes these keys first, to copy.
             class.add_binding(gdk::Key::c, gdk::ModifierType::CONTROL_MASK, |window| {
-                let running = window.view() == "assistant" && window.imp().assistant.can_cancel();
+                let running = window.view() == "assistant" && window.assistant().can_cancel();
                 if !running {
                     return glib::Propagation::Proceed;
                 }
-                window.imp().assistant.ask_to_cancel();
+                window.assistant().ask_to_cancel();
                 glib::Propagation::Stop
             });
             class.install_action(Action::Home.full(), None, |w, _, _| w.show_home());
@@ -65,10 +60,10 @@ mod imp {
             class.install_action(Action::History.full(), None, |w, _, _| w.show_history());
             class.install_action(Action::Profiles.full(), None, |w, _, _| w.show_profiles());
             class.install_action(Action::Refresh.full(), None, |w, _, _| w.refresh());
-            class.install_action(Action::Next.full(), None, |w, _, _| w.imp().assistant.next());
+            class.install_action(Action::Next.full(), None, |w, _, _| w.assistant().next());
             class.install_action(Action::Back.full(), None, |w, _, _| w.back());
             class.install_action(Action::PageChanged.full(), None, |w, _, _| w.update_actions());
-            class.install_action(Action::CancelRun.full(), None, |w, _, _| w.imp().assistant.ask_to_cancel());
+            class.install_action(Action::CancelRun.full(), None, |w, _, _| w.assistant().ask_to_cancel());
         }
 
         fn instance_init(obj: &glib::subclass::InitializingObject<Self>) {
@@ -87,7 +82,7 @@ mod imp {
 
     impl WindowImpl for Window {
         fn close_request(&self) -> glib::Propagation {
-            if self.assistant.is_running() {
+            if self.obj().is_running() {
                 // The run goes on in the helper; so does this process, hidden, to tell how it ended.
                 self.obj().set_visible(false);
                 return glib::Propagation::Stop;
@@ -122,9 +117,6 @@ impl Window {
     fn set_up(&self) {
         let imp = self.imp();
         imp.home.set_context(&imp.context);
-        imp.assistant.set_context(&imp.context);
-        imp.history.set_context(&imp.context);
-        imp.profiles.set_context(&imp.context);
         imp.views.connect_visible_child_notify(glib::clone!(
             #[weak(rename_to = window)]
             self,
@@ -134,21 +126,60 @@ impl Window {
         imp.home.refresh();
     }
 
+    // A view is made when it is first shown: the first frame needs Home alone.
+
+    fn assistant(&self) -> &Assistant {
+        let imp = self.imp();
+        imp.assistant.get_or_init(|| {
+            let view: Assistant = glib::Object::new();
+            view.set_context(&imp.context);
+            imp.views.add_named(&view, Some("assistant"));
+            view
+        })
+    }
+
+    fn history(&self) -> &HistoryPage {
+        let imp = self.imp();
+        imp.history.get_or_init(|| {
+            let view: HistoryPage = glib::Object::new();
+            view.set_context(&imp.context);
+            imp.views.add_named(&view, Some("history"));
+            view
+        })
+    }
+
+    fn profiles(&self) -> &ProfilesPage {
+        let imp = self.imp();
+        imp.profiles.get_or_init(|| {
+            let view: ProfilesPage = glib::Object::new();
+            view.set_context(&imp.context);
+            imp.views.add_named(&view, Some("profiles"));
+            view
+        })
+    }
+
+    /// Whether a run is shown that goes on.
+    fn is_running(&self) -> bool {
+        self.imp().assistant.get().is_some_and(Assistant::is_running)
+    }
+
     /// What is shown now.
     fn view(&self) -> String {
         self.imp().views.visible_child_name().map(String::from).unwrap_or_default()
     }
 
     fn update_actions(&self) {
-        let imp = self.imp();
-        let (in_assistant, at_home) = (self.view() == "assistant", self.view() == "home");
-        self.action_set_enabled(Action::Next.full(), in_assistant && imp.assistant.can_go_on());
+        let at_home = self.view() == "home";
+        // What is not made yet is not shown either.
+        let assistant = self.imp().assistant.get().filter(|_| self.view() == "assistant");
+        let may = |ask: fn(&Assistant) -> bool| assistant.is_some_and(ask);
+        self.action_set_enabled(Action::Next.full(), may(Assistant::can_go_on));
         self.action_set_enabled(
             Action::Back.full(),
-            !at_home && (!in_assistant || imp.assistant.can_go_back()),
+            !at_home && assistant.is_none_or(Assistant::can_go_back),
         );
-        self.action_set_enabled(Action::Home.full(), !(in_assistant && imp.assistant.is_running()));
-        self.action_set_enabled(Action::CancelRun.full(), in_assistant && imp.assistant.can_cancel());
+        self.action_set_enabled(Action::Home.full(), !may(Assistant::is_running));
+        self.action_set_enabled(Action::CancelRun.full(), may(Assistant::can_cancel));
     }
 
     // React.
@@ -158,13 +189,13 @@ impl Window {
         // Not worth a password: without an answer, Home says what could not be looked at.
         let Ok(runs) = self.imp().context.machine.runs(false).await else { return };
         let live = runs.iter().find(|r| matches!(r.state, RunState::Running | RunState::Undoing));
-        if let Some(run) = live.filter(|_| !self.imp().assistant.is_running()) {
+        if let Some(run) = live.filter(|_| !self.is_running()) {
             self.attach(run.run);
         }
     }
 
     fn back(&self) {
-        if self.view() == "assistant" && self.imp().assistant.back() {
+        if self.view() == "assistant" && self.assistant().back() {
             return;
         }
         self.show_home();
@@ -173,9 +204,9 @@ impl Window {
     fn refresh(&self) {
         match self.view().as_str() {
             "home" => self.imp().home.refresh(),
-            "history" => self.imp().history.refresh(),
-            "profiles" => self.imp().profiles.refresh(),
-            _ => self.imp().assistant.look_again(),
+            "history" => self.history().refresh(),
+            "profiles" => self.profiles().refresh(),
+            _ => self.assistant().look_again(),
         }
     }
 
@@ -187,13 +218,13 @@ impl Window {
     }
 
     fn show_history(&self) {
-        self.imp().views.set_visible_child_name("history");
-        self.imp().history.refresh();
+        self.imp().views.set_visible_child(self.history());
+        self.history().refresh();
     }
 
     fn show_profiles(&self) {
-        self.imp().views.set_visible_child_name("profiles");
-        self.imp().profiles.refresh();
+        self.imp().views.set_visible_child(self.profiles());
+        self.profiles().refresh();
     }
 
     /// The vmware assistant; with choices that are made already, if there are any.
@@ -213,13 +244,12 @@ impl Window {
     }
 
     fn begin(&self, start: Start) {
-        let imp = self.imp();
-        if imp.assistant.is_running() {
+        if self.is_running() {
             self.toast(&gettext("One change at a time: this one is still under way"));
         } else {
-            imp.assistant.begin(start);
+            self.assistant().begin(start);
         }
-        imp.views.set_visible_child_name("assistant");
+        self.imp().views.set_visible_child(self.assistant());
         self.update_actions();
     }
 
@@ -229,7 +259,12 @@ impl Window {
             #[weak(rename_to = window)]
             self,
             async move {
-                match elsewhere(move || profile::read_file(&path)).await {
+                let read = elsewhere(move || {
+                    let document = profile::read_file(&path)?;
+                    let choices = profile::vmware_of(&document)?;
+                    Ok((document, choices))
+                });
+                match read.await {
                     Ok((document, choices)) => {
                         window.open_vmware(Some(choices));
                         window.toast(&gettext_f(

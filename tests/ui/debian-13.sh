@@ -44,6 +44,8 @@ bind() {
   mkdir -p "$root$2"
   mount --rbind "$1" "$root$2"
 }
+# What is inside wants a root of file systems, and that is a mount.
+mount --bind "$root" "$root"
 bind /dev /dev
 bind /proc /proc
 bind /sys /sys

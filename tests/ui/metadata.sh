@@ -16,6 +16,8 @@ app=org.hostwright.Hostwright
 if command -v desktop-file-validate >/dev/null; then
   sed 's|@bindir@|/usr/bin|g' data/desktop/$app.desktop.in >"$work/$app.desktop"
   desktop-file-validate "$work/$app.desktop"
+  sed 's|@bindir@|/usr/bin|g' data/desktop/$app.Notify.desktop.in >"$work/$app.Notify.desktop"
+  desktop-file-validate "$work/$app.Notify.desktop"
 fi
 if command -v appstreamcli >/dev/null; then
   appstreamcli validate --pedantic --no-net data/desktop/$app.metainfo.xml

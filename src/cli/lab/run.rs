@@ -57,7 +57,7 @@ pub(crate) fn run(session: &mut Session, args: &Run) -> Result<Exit, Problem> {
     let places = Places::find()?;
     let firmware = args.firmware.into();
     let (boot, disks) = if args.image.is_disk() {
-        let disk = Disk { path: built.image.clone(), format: ImageFormat::Raw, writable: false };
+        let disk = Disk { path: built.image.clone(), format: ImageFormat::Raw, writable: false, usb: false };
         (What::Disk { firmware }, vec![disk])
     } else {
         (What::Iso { path: built.image.clone(), firmware }, Vec::new())

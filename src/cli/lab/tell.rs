@@ -54,7 +54,7 @@ impl Teller {
                 let _ = to.write_all(bytes).and_then(|()| to.flush());
             }
             GuestEvent::Console(line) if self.console => self.say(&format!("{}\n", clean(line))),
-            GuestEvent::Starting { command, accelerator, ssh } => {
+            GuestEvent::Starting { command, accelerator, ssh, vsock } => {
                 if self.verbose {
                     self.say(&format!("{}\n", self.voice.look.dim(command)));
                 }
@@ -63,6 +63,9 @@ impl Teller {
                 }
                 if let Some(port) = ssh {
                     self.say(&format!("ssh -p {port} root@127.0.0.1\n"));
+                }
+                if let Some(cid) = vsock {
+                    self.say(&format!("ssh root@vsock/{cid} (where the guest's sshd listens on vsock)\n"));
                 }
             }
             GuestEvent::Stage(stage) if (self.stages || self.verbose) && stage.name != "end" => {

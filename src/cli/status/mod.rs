@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `hostwright status`: whether VMware's modules are in order.
 
+mod notify;
+
 use super::detect::render_rows;
 use super::errors::{Exit, Problem};
 use super::look::{Look, pad};
 use super::session::Session;
-use crate::detect::gather;
-use crate::detect::launchers::look;
+use crate::detect::{Facts, gather};
 use crate::flows::vmware::updates::outcomes;
-use crate::tell::{self, Assessment, assess};
+use crate::flows::{vmware, wayland};
+use crate::host::Host;
+use crate::tell::{Assessment, Mark, Row, assess};
 use clap::Args;
 
 /// Say whether VMware's modules are in order for each kernel
@@ -16,10 +19,14 @@ use clap::Args;
 /// Ends with 0 when all is good and with 1 when something needs attention. Only the kernel that runs and the one that
 /// starts next need the modules.
 #[derive(Debug, Args)]
-pub(crate) struct Status {}
+pub(crate) struct Status {
+    /// Say it in a desktop notification, and only when there is something new or bad to tell; done at each login
+    #[arg(long, conflicts_with = "json")]
+    notify: bool,
+}
 
 /// Runs `status`.
-pub(crate) fn run(session: &mut Session, _args: &Status) -> Result<Exit, Problem> {
+pub(crate) fn run(session: &mut Session, args: &Status) -> Result<Exit, Problem> {
     let host = session.host()?;
     let facts = gather(&host, None);
     let updates = outcomes(host.root());
@@ -29,8 +36,16 @@ pub(crate) fn run(session: &mut Session, _args: &Status) -> Result<Exit, Problem
         Err(problem) => Err(problem.reason.as_str()),
     };
     let mut assessment = assess(&facts, runs, &updates, &|words| session.command(words));
-    let launchers = look(&host).map_err(|e| e.to_string());
-    assessment.add(tell::launchers(launchers.as_ref(), &|words| session.command(words)));
+    let renewed = renewed(session, &host, &facts);
+    assessment.attention |= !renewed.is_empty();
+    assessment.notes.extend(renewed);
+    if args.notify {
+        if let Some(news) = notify::news(&assessment, &updates, notify::told()) {
+            notify::show(&news)?;
+            notify::remember(host.clock().now());
+        }
+        return Ok(Exit::Done);
+    }
     if session.json() {
         session.screen.document(&assessment)?;
     } else {
@@ -38,6 +53,26 @@ pub(crate) fn run(session: &mut Session, _args: &Status) -> Result<Exit, Problem
         session.screen.print(&text);
     }
     Ok(if assessment.attention { Exit::Failed } else { Exit::Done })
+}
+
+/// What an update of VMware itself left behind.
+fn renewed(session: &Session, host: &Host, facts: &Facts) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for release in vmware::built_from_others(host, facts) {
+        let text = format!(
+            "the modules for {release} were built from other sources than the product that is installed now has"
+        );
+        let command = session.command(&format!("vmware apply --kernel {release}"));
+        rows.push(Row::new(Mark::Warning, "VMware update", text).remedy(command));
+    }
+    let replaced = wayland::replaced(host);
+    if !replaced.is_empty() {
+        let text =
+            format!("the fix for Wayland is gone from {}, which were replaced since", replaced.join(", "));
+        let command = session.command("vmware wayland apply");
+        rows.push(Row::new(Mark::Warning, "VMware update", text).remedy(command));
+    }
+    rows
 }
 
 fn render(look: Look, assessment: &Assessment) -> String {

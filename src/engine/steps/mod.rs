@@ -9,6 +9,7 @@ mod build_modules;
 mod copy_file;
 mod create_signing_key;
 mod depmod;
+mod dkms_install;
 mod enroll_key;
 mod install_module;
 mod install_packages;
@@ -29,11 +30,13 @@ mod unload_modules;
 mod update_boot_loader;
 mod update_package_lists;
 mod write_file;
+mod write_image;
 
 pub use build_modules::{BuildModules, Compiler, Mode, ModuleBuild, SourceRef};
 pub use copy_file::CopyFile;
 pub use create_signing_key::CreateSigningKey;
 pub use depmod::Depmod;
+pub use dkms_install::DkmsInstall;
 pub use enroll_key::EnrollKey;
 pub use install_module::{Compression, InstallModule, SignWith};
 pub use install_packages::InstallPackages;
@@ -50,6 +53,7 @@ pub use unload_modules::UnloadModules;
 pub use update_boot_loader::{BootLoaderTool, UpdateBootLoader};
 pub use update_package_lists::UpdatePackageLists;
 pub use write_file::WriteFile;
+pub use write_image::WriteImage;
 
 use super::context::{After, Applied, Before, Context};
 use super::error::StepError;
@@ -143,6 +147,7 @@ impl Step {
             Self::RemoveFile(s) => s,
             Self::WriteFile(s) => s,
             Self::Depmod(s) => s,
+            Self::DkmsInstall(s) => s,
             Self::RebuildInitramfs(s) => s,
             Self::UnloadModules(s) => s,
             Self::LoadModules(s) => s,
@@ -154,6 +159,25 @@ impl Step {
             Self::SetPowerProfile(s) => s,
             Self::InstallPackages(s) => s,
             Self::UpdatePackageLists(s) => s,
+            Self::WriteImage(s) => s,
+        }
+    }
+
+    /// The kernel that it is for, when it is for one and of no use without what the earlier steps made for it.
+    pub(crate) fn kernel(&self) -> Option<&str> {
+        match self {
+            Self::BuildModules(s) => Some(&s.kernel),
+            Self::Rehearse(s) => Some(&s.kernel),
+            Self::InstallModule(s) => Some(&s.kernel),
+            Self::DkmsInstall(s) => Some(&s.kernel),
+            Self::Depmod(s) => Some(&s.kernel),
+            Self::RebuildInitramfs(s) => Some(&s.kernel),
+            Self::LoadModules(s) => Some(&s.kernel),
+            Self::RemoveFile(s) => {
+                let path = s.path.strip_prefix("/usr").unwrap_or(&s.path);
+                path.strip_prefix("/lib/modules/")?.split('/').next()
+            }
+            _ => None,
         }
     }
 
@@ -200,6 +224,8 @@ pub enum Step {
     WriteFile(WriteFile),
     /// Let the kernel's module index know.
     Depmod(Depmod),
+    /// Have DKMS build and install modules for one kernel.
+    DkmsInstall(DkmsInstall),
     /// Make an initramfs anew.
     RebuildInitramfs(RebuildInitramfs),
     /// Take modules out of the running kernel.
@@ -222,4 +248,6 @@ pub enum Step {
     InstallPackages(InstallPackages),
     /// Fetch the lists of packages anew.
     UpdatePackageLists(UpdatePackageLists),
+    /// Write an image onto a whole medium. Cannot be taken back.
+    WriteImage(WriteImage),
 }

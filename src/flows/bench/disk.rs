@@ -135,7 +135,12 @@ impl Disk {
         let fio = arguments("/dev/vda", setup.disk_bytes, setup.time, true);
         let argv = std::iter::once("fio".to_owned()).chain(fio).collect();
         let mut wanted = guest(setup, GuestRoot::Directory { path: "/".into() }, argv)?;
-        wanted.disks.push(GuestDisk { path: image.clone(), format: ImageFormat::Raw, writable: true });
+        wanted.disks.push(GuestDisk {
+            path: image.clone(),
+            format: ImageFormat::Raw,
+            writable: true,
+            usb: false,
+        });
         let run = folder.join("run");
         std::fs::create_dir(&run).map_err(|e| Trouble::left_out(format!("{}: {e}", run.display())))?;
         let mut out = Vec::new();

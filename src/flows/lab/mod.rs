@@ -9,6 +9,7 @@
 //!                            Builder: validate ─► base (kept) + layer ─► image file
 //!                              debian, archiso
 //!   eject: what builds that did not end well left behind
+//!   write: an image onto a USB stick, by a plan and the helper
 //! ```
 
 pub mod account;
@@ -35,6 +36,7 @@ pub mod size;
 mod spec;
 mod tools;
 mod work;
+pub mod write;
 
 pub use build::{Built, Options, build};
 pub use eject::{Action, EjectOptions, Ejected, Kept, eject, look, plan, remove_inside};

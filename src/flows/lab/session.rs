@@ -206,7 +206,7 @@ fn guest(wish: &Wish, built: Option<&Path>) -> Result<Guest, GuestError> {
         What::Iso { path } => Boot::Iso { path: there(path)?, firmware },
         What::Disk { path, writable } => {
             let path = there(path)?;
-            disks.push(Disk { format: find::format(&path)?, writable: *writable, path });
+            disks.push(Disk { format: find::format(&path)?, writable: *writable, usb: false, path });
             Boot::Disk { firmware }
         }
         What::Kernel { kernel, root, command } => {

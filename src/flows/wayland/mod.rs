@@ -43,6 +43,12 @@ pub struct Choices {
     pub only: Vec<String>,
 }
 
+/// The launchers that went through XWayland by our doing and were replaced since, as an update of the product does.
+/// Nothing where they cannot be read.
+pub fn replaced(host: &Host) -> Vec<String> {
+    look(host).map(|f| f.replaced().into_iter().map(str::to_owned).collect()).unwrap_or_default()
+}
+
 /// Gathers what the plan reads and makes it.
 ///
 /// # Errors

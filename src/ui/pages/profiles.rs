@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The saved choices: open, rename, duplicate, remove; to and from files.
 
-use crate::flows::vmware::Choices;
 use crate::profile::{self, Document};
 use crate::tell::Problem;
 use crate::ui::context::Context;
@@ -16,8 +15,8 @@ use gtk::{CompositeTemplate, gdk, gio, glib};
 use std::cell::RefCell;
 use std::path::PathBuf;
 
-/// A saved profile: its name, whether it is in use, and its choices or why they cannot be used.
-type Listed = (String, bool, Result<Choices, Problem>);
+/// A saved profile: its name, whether it is in use, and what it holds or why it cannot be used.
+type Listed = (String, bool, Result<Document, Problem>);
 
 mod imp {
     use super::*;
@@ -124,9 +123,9 @@ impl ProfilesPage {
         imp.stack.set_visible_child_name(if all.is_empty() { "empty" } else { "profiles" });
     }
 
-    fn row(&self, (name, in_use, choices): &Listed) -> adw::ActionRow {
-        let text = match choices {
-            Ok(choices) => profile::summary(choices),
+    fn row(&self, (name, in_use, document): &Listed) -> adw::ActionRow {
+        let text = match document {
+            Ok(document) => profile::summary(document),
             Err(problem) => gettext_f("Cannot be used: {reason}", &[("reason", &told(&problem.reason))]),
         };
         let row = text_row(name, &text);
@@ -153,9 +152,9 @@ impl ProfilesPage {
             .build();
         named_menu(&more, &gettext_f("More: {name}", &[("name", name)]));
         row.add_suffix(&more);
-        if let Ok(choices) = choices {
+        // The assistant is for VMware's modules.
+        if let Some(choices) = document.as_ref().ok().and_then(|d| d.flows.vmware.clone()) {
             row.set_activatable(true);
-            let choices = choices.clone();
             row.connect_activated(move |row| {
                 if let Some(window) = Window::of(row) {
                     window.open_vmware(Some(choices.clone()));
@@ -199,7 +198,7 @@ impl ProfilesPage {
         }
         elsewhere(move || {
             let root = profile::made_folder()?;
-            let (mut document, _) = profile::load(&root, &name)?;
+            let mut document = profile::load(&root, &name)?;
             document.name = new;
             profile::store(&root, &document, false)?;
             if profile::name_in_use(&root)?.as_deref() == Some(&name) {
@@ -217,7 +216,7 @@ impl ProfilesPage {
         };
         elsewhere(move || {
             let root = profile::made_folder()?;
-            let (mut document, _) = profile::load(&root, &name)?;
+            let mut document = profile::load(&root, &name)?;
             document.name = new;
             profile::store(&root, &document, false)
         })
@@ -238,8 +237,8 @@ impl ProfilesPage {
         }
         let Some(path) = dialog.file().as_ref().and_then(gio::prelude::FileExt::path) else { return Ok(()) };
         elsewhere(move || {
-            let (document, _) = profile::load(&profile::made_folder()?, &name)?;
-            std::fs::write(&path, text(&document)?).map_err(|e| Problem::file("write", &path, &e))
+            let document = profile::load(&profile::made_folder()?, &name)?;
+            std::fs::write(&path, document.text()).map_err(|e| Problem::file("write", &path, &e))
         })
         .await?;
         window.toast(&gettext("Exported"));
@@ -291,7 +290,7 @@ impl ProfilesPage {
         let page = self.clone();
         glib::spawn_future_local(async move {
             let imported = elsewhere(move || {
-                let (document, _) = profile::read_file(&path)?;
+                let document = profile::read_file(&path)?;
                 profile::store(&profile::made_folder()?, &document, false)?;
                 Ok(document.name)
             });
@@ -321,15 +320,9 @@ fn listed() -> Result<Vec<Listed>, Problem> {
     Ok(names
         .into_iter()
         .map(|name| {
-            let choices = profile::load(&root, &name).map(|(_, choices)| choices);
+            let document = profile::load(&root, &name);
             let in_use = used.as_deref() == Some(&name);
-            (name, in_use, choices)
+            (name, in_use, document)
         })
         .collect())
-}
-
-fn text(document: &Document) -> Result<String, Problem> {
-    serde_json::to_string_pretty(document)
-        .map(|text| format!("{text}\n"))
-        .map_err(|e| Problem::internal("write the profile", &e))
 }

@@ -31,6 +31,8 @@ pub(in crate::ui) enum Kind {
     Error,
     /// A word of Hostwright's.
     Note,
+    /// Something was looked at, and is as it should be.
+    Good,
 }
 
 impl Kind {

@@ -214,7 +214,8 @@ impl LogView {
             Kind::Step => ("pan-down-symbolic", Some("step")),
             Kind::Warning => ("dialog-warning-symbolic", Some("warning")),
             Kind::Error => ("dialog-error-symbolic", Some("error")),
-            Kind::Note => ("dialog-information-symbolic", None),
+            Kind::Note => ("hostwright-info-symbolic", None),
+            Kind::Good => ("emblem-ok-symbolic", None),
             Kind::Output => ("", None),
         };
         fold.set_icon_name(Some(icon));

@@ -22,7 +22,8 @@ const SIGN: [SignChoice; 4] =
     [SignChoice::Auto, SignChoice::Own, SignChoice::Distribution, SignChoice::Never];
 
 /// What the list for kernel updates offers, in its order.
-const UPDATES: [UpdateChoice; 3] = [UpdateChoice::Keep, UpdateChoice::Hook, UpdateChoice::Never];
+const UPDATES: [UpdateChoice; 4] =
+    [UpdateChoice::Keep, UpdateChoice::Hook, UpdateChoice::Dkms, UpdateChoice::Never];
 
 mod imp {
     use super::*;

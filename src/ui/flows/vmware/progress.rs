@@ -76,12 +76,7 @@ mod imp {
         }
     }
 
-    impl ObjectImpl for ProgressPage {
-        fn constructed(&self) {
-            self.parent_constructed();
-            self.obj().set_up();
-        }
-    }
+    impl ObjectImpl for ProgressPage {}
 
     impl WidgetImpl for ProgressPage {}
     impl BinImpl for ProgressPage {}
@@ -94,8 +89,6 @@ glib::wrapper! {
 }
 
 impl ProgressPage {
-    fn set_up(&self) {}
-
     /// Whether a run goes on.
     pub(super) fn is_running(&self) -> bool {
         self.imp().control.borrow().is_some()
@@ -135,6 +128,7 @@ impl ProgressPage {
             }
         }
         imp.control.replace(None);
+        self.tell_end(outcome.state);
         imp.time.set_label(&amount(&tell::seconds(began.elapsed())));
         outcome.took = began.elapsed();
         outcome.cancelled = imp.cancelled.get();
@@ -168,6 +162,16 @@ impl ProgressPage {
         }
     }
 
+    /// What one finds who comes back here from the result.
+    fn tell_end(&self, state: Option<RunState>) {
+        let imp = self.imp();
+        if matches!(state, Some(RunState::Done | RunState::Undone)) {
+            imp.bar.set_fraction(1.0);
+        }
+        imp.head.set_title(if state == Some(RunState::Done) { gettext("Applied") } else { gettext("Ended") });
+        imp.head.set_text(gettext("The log of what was done."));
+    }
+
     fn take_event(&self, event: Event, outcome: &mut Outcome) {
         let log = &self.imp().log;
         match event {
@@ -198,7 +202,7 @@ impl ProgressPage {
             Event::StepFailed { reason, .. } => log.push(Kind::Error, &told(&tell::sentence(&reason))),
             Event::Checked { check } => {
                 let (kind, text) = match &check.outcome {
-                    CheckOutcome::Good => (Kind::Note, check.what.clone()),
+                    CheckOutcome::Good => (Kind::Good, check.what.clone()),
                     CheckOutcome::Bad { reason } => (Kind::Error, format!("{}: {reason}", check.what)),
                     CheckOutcome::CouldNotLook { reason } => {
                         (Kind::Warning, format!("{}: {reason}", check.what))
