@@ -85,6 +85,28 @@ put_translated() {
   put_from "$made/template" "$3"
 }
 
+# What was done to this machine is taken back by the program itself, so before it goes. UNDO=yes or UNDO=no says so
+# without being asked.
+if [[ $mode == uninstall && -z $DESTDIR && -x $bindir/hostwright && -d /var/lib/hostwright ]]; then
+  if ! standing=$("$bindir/hostwright" --json undo --all --preview 2>/dev/null); then
+    echo "install: whether something is left to take back could not be looked at" >&2
+    left_standing=yes
+  elif [[ $standing != "[]" ]]; then
+    answer=${UNDO:-}
+    if [[ -z $answer && -t 0 && -t 1 ]]; then
+      "$bindir/hostwright" runs || true
+      read -r -p "Take all of it back before Hostwright is removed? [y/N] " answer || true
+    fi
+    case $answer in
+      [yY] | yes)
+        "$bindir/hostwright" undo --all --yes ||
+          fail "not everything could be taken back, so that nothing was removed; look at it with \`hostwright runs\`, or remove with UNDO=no"
+        ;;
+      *) left_standing=yes ;;
+    esac
+  fi
+fi
+
 # What the program says of itself: pages and completions cannot differ from it.
 shopt -s nullglob
 if [[ $mode == install ]]; then
@@ -133,6 +155,10 @@ for page in "${pages[@]}"; do put 644 "$page" "$datadir/man/man1/$(basename "$pa
 put 644 "$made/bash" "$datadir/bash-completion/completions/hostwright"
 put 644 "$made/zsh" "$datadir/zsh/site-functions/_hostwright"
 put 644 "$made/fish" "$datadir/fish/vendor_completions.d/hostwright.fish"
+# What benchmarks of modules build where no product of VMware's is.
+while IFS= read -r file; do
+  put 644 "data/practice/$file" "$datadir/hostwright/practice/$file"
+done < <(cd data/practice && find . -type f -printf '%P\n')
 for schema in data/schemas/*.json; do put 644 "$schema" "$datadir/hostwright/schemas/$(basename "$schema")"; done
 for text in README.md CHANGELOG.md LICENSE; do put 644 "$text" "$datadir/doc/hostwright/$text"; done
 
@@ -159,6 +185,9 @@ if [[ -S /run/dbus/system_bus_socket ]]; then
     echo "install: the system bus could not be told of the change; restart the machine, or reload it by hand" >&2
 fi
 if [[ $mode == uninstall ]]; then
-  echo "What Hostwright changed on this machine stays as it is, and so do its history (/var/lib/hostwright)"
-  echo "and the user hostwright-build. To take changes back, run \`hostwright undo\` before removing it."
+  if [[ ${left_standing:-} == yes ]]; then
+    echo "What Hostwright changed on this machine stays as it is. To take it back, install it again and run"
+    echo "\`hostwright undo --all\`, or \`make uninstall UNDO=yes\`."
+  fi
+  echo "Its history (/var/lib/hostwright) and the user hostwright-build stay."
 fi
