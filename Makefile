@@ -28,12 +28,13 @@ TARGET := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 SCRIPTS := scripts/*.sh tests/*/*.sh .ci/run
 
 .DEFAULT_GOAL := build
-.PHONY: build deps run test screenshots sweep test-prompt test-debian-13 lint bench doc install uninstall test-kernels test-lab test-ansible help
+.PHONY: build deps run test screenshots sweep test-prompt test-debian-13 lint bench doc install uninstall test-kernels test-lab test-ansible test-boot test-wayland fuzz help
 
 build: ## build the programs
 	$(CARGO) build --profile $(PROFILE) --no-default-features --bins
 ifneq ($(GUI),no)
 	$(CARGO) build --profile $(PROFILE) --bin hostwright-assistant
+	scripts/catalogues.sh $(TARGET_DIR)/share/locale
 endif
 
 deps: ## install what is needed to build, run and test (by apt, with root or sudo)
@@ -98,6 +99,23 @@ test-ansible: ## apply a profile to several machines of the test's own, by Ansib
 	$(CARGO) build --no-default-features --bins
 	$(AS_ROOT) env PROFILE=dev tests/ansible/fleet.sh
 
+test-boot: ## a real GRUB in a virtual machine: set parameters, restart, see them, take them back, restart (6 minutes)
+	@scripts/deps.sh boot
+	$(CARGO) build --no-default-features --bins
+	$(AS_ROOT) tests/boot/grub-vm.sh "$(TARGET_DIR)/debug"
+
+test-wayland: ## VMware's launchers in a weston session with XWayland
+	@scripts/deps.sh wayland
+	$(CARGO) build --no-default-features --bins
+	PROFILE=dev tests/wayland/session.sh
+
+fuzz: ## the parsers of boot loaders' files, each for TIME seconds (60); needs a nightly Rust and cargo-fuzz
+	for target in plain grub-defaults grub-config loader-entry refind limine vmware-config; do \
+	  mkdir -p fuzz/corpus/$$target && \
+	  $(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+	    -max_total_time=$(or $(TIME),60) -max_len=4096 || exit 1; \
+	done
+
 lint: ## formatting, clippy with the house rules, scripts, licences of dependencies
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --no-default-features -- -D warnings
@@ -116,8 +134,8 @@ doc: ## the documentation of the code, in target/doc
 install: ## install what was built: PREFIX=/usr/local, DESTDIR for packages
 	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" TARGET="$(TARGET)" scripts/install.sh install
 
-uninstall: ## remove what `make install` installed
-	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" TARGET="$(TARGET)" scripts/install.sh uninstall
+uninstall: ## remove what `make install` installed; asks whether to take changes back first (UNDO=yes, UNDO=no)
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" TARGET="$(TARGET)" UNDO="$(UNDO)" scripts/install.sh uninstall
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'

@@ -6,6 +6,8 @@
 #   deps.sh            to build, to run, for `make run` and `make test`
 #   deps.sh kernels    also for `make test-kernels`
 #   deps.sh lab        also for `make test-lab`
+#   deps.sh boot       also for `make test-boot`
+#   deps.sh wayland    also for `make test-wayland`
 #   deps.sh ansible    also for `make test-ansible`
 #
 # Quick when all is there. As another user than root it uses sudo.
@@ -30,15 +32,17 @@ packages=(
   kmod mokutil openssl xz-utils zstd     # modules: index, keys, signatures, compression
   bubblewrap                             # the sandbox that foreign code is built in
   dbus polkitd pkexec                    # the helper's bus and who may use it
+  openssh-server openssh-client          # another machine over ssh; no server is started but by tests
   mmdebstrap debian-archive-keyring      # roots of other releases
   util-linux findutils                   # namespaces of the tests
   libgtk-4-dev libadwaita-1-dev gettext  # the assistant
   adwaita-icon-theme fonts-cantarell     # its looks
   xvfb xdotool imagemagick               # its tests: a screen, keys, pictures
   at-spi2-core gir1.2-atspi-2.0 python3-gi # and what assistive tools see of it
-  appstream desktop-file-utils libgtk-4-bin # its metadata, its pages
+  appstream desktop-file-utils shared-mime-info libgtk-4-bin # its metadata, its pages
   qemu-system-x86 qemu-utils ovmf        # guests of the lab: kernels, disks, UEFI firmware
   git                                    # what belongs to a project that is put into an image
+  fio                                    # the disk benchmark
 )
 if [[ ${1:-} == kernels ]]; then
   packages+=(cpio)
@@ -46,6 +50,12 @@ if [[ ${1:-} == kernels ]]; then
 fi
 if [[ ${1:-} == ansible ]]; then
   packages+=(ansible python3 openssh-server openssh-client iproute2)
+fi
+if [[ ${1:-} == boot ]]; then
+  packages+=(e2fsprogs)                                    # the disk that GRUB starts from
+fi
+if [[ ${1:-} == wayland ]]; then
+  packages+=(weston xwayland python3-gi gir1.2-gtk-4.0)    # a session, and a program with a window
 fi
 if [[ ${1:-} == lab ]]; then
   packages+=(squashfs-tools uidmap)                        # the layers of an image

@@ -28,6 +28,7 @@ mod plan;
 mod preview;
 mod profile;
 mod progress;
+mod remote;
 mod runs;
 mod screen;
 mod session;

@@ -9,6 +9,7 @@ use crate::detect::modules::{Modinfo, decompress, module_name};
 use crate::engine::{Event, RunState};
 use crate::flows::vmware::updates::{OUTCOMES, Outcome, PROFILE};
 use crate::flows::vmware::{MODULES, RECORD};
+use crate::flows::wayland;
 use crate::host::{Command, FileKind, Host, Root};
 use clap::{Args, Subcommand};
 use std::path::Path;
@@ -66,10 +67,18 @@ pub(super) fn run(session: &mut Session, args: &KernelEvent) -> Result<Exit, Pro
     if !now && session.root().is_none() && in_background(&host, &release) {
         return Ok(Exit::Done);
     }
-    let outcome = match build(session, &release) {
+    let mut outcome = match build(session, &release) {
         Ok(message) => Outcome { release, at: host.clock().now(), good: true, message, remedy: None },
         Err(problem) => failed(session, &host, release, &problem),
     };
+    // Kernels are updated more often than anybody looks at the launchers.
+    let replaced = wayland::replaced(&host);
+    if !replaced.is_empty() {
+        outcome.message.push_str(&format!(
+            " The fix for Wayland is gone from {}: `hostwright vmware wayland apply` makes it again.",
+            replaced.join(", ")
+        ));
+    }
     session.voice.say(&format!("{}\n", outcome.message));
     keep(&host, &outcome)?;
     Ok(Exit::Done)

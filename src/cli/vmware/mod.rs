@@ -12,6 +12,8 @@ mod plan;
 mod rebuild;
 mod rehearse;
 mod restore;
+mod settings;
+mod settings_store;
 mod wayland;
 
 use super::errors::{Exit, Problem};
@@ -36,6 +38,7 @@ enum Command {
     Clean(clean::Clean),
     Logs(logs::Logs),
     Wayland(wayland::Wayland),
+    Settings(settings::Settings),
     KernelEvent(kernel_event::KernelEvent),
     DkmsBuild(dkms_build::DkmsBuild),
 }
@@ -52,6 +55,7 @@ pub(crate) fn run(session: &mut Session, args: Vmware) -> Result<Exit, Problem> 
         Command::Clean(args) => clean::run(session, &args),
         Command::Logs(args) => logs::run(session, &args),
         Command::Wayland(args) => wayland::run(session, &args),
+        Command::Settings(args) => settings::run(session, &args),
         Command::KernelEvent(args) => kernel_event::run(session, &args),
         Command::DkmsBuild(args) => dkms_build::run(session, &args),
     }

@@ -23,6 +23,7 @@ mod restart_services;
 mod running_kernel;
 mod services;
 mod set_kernel_parameters;
+mod set_power_profile;
 mod set_running_values;
 mod stop_services;
 mod unload_modules;
@@ -45,6 +46,7 @@ pub use rehearse::Rehearse;
 pub use remove_file::RemoveFile;
 pub use restart_services::RestartServices;
 pub use set_kernel_parameters::{ParameterFile, SetKernelParameters};
+pub use set_power_profile::SetPowerProfile;
 pub use set_running_values::{RunningValue, SetRunningValues};
 pub use stop_services::StopServices;
 pub use unload_modules::UnloadModules;
@@ -154,6 +156,7 @@ impl Step {
             Self::SetKernelParameters(s) => s,
             Self::UpdateBootLoader(s) => s,
             Self::SetRunningValues(s) => s,
+            Self::SetPowerProfile(s) => s,
             Self::InstallPackages(s) => s,
             Self::UpdatePackageLists(s) => s,
             Self::WriteImage(s) => s,
@@ -239,6 +242,8 @@ pub enum Step {
     UpdateBootLoader(UpdateBootLoader),
     /// Set values of the running kernel.
     SetRunningValues(SetRunningValues),
+    /// Choose a power profile.
+    SetPowerProfile(SetPowerProfile),
     /// Install packages of the distribution.
     InstallPackages(InstallPackages),
     /// Fetch the lists of packages anew.

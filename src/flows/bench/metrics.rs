@@ -33,7 +33,7 @@ pub enum Workload {
 }
 
 impl Workload {
-    /// All, in the order in which they are shown; the quick ones first in a round would not matter.
+    /// All, in the order in which they are run and shown.
     pub const ALL: [Self; 6] =
         [Self::Modules, Self::Start, Self::Disk, Self::Memory, Self::Cpu, Self::Scheduler];
 

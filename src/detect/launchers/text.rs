@@ -27,11 +27,11 @@ fi
 const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"];
 
 /// The largest launcher that is read, in bytes: VMware's own programs are a few MB.
-pub(super) const LIMIT: u64 = 256 << 20;
+pub const LIMIT: u64 = 256 << 20;
 
 /// What a launcher is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// A script for a POSIX shell, without a fix.
     Script(String),
     /// A script with our part in it.
@@ -53,7 +53,7 @@ pub(super) enum Kind {
 }
 
 /// Looks what a launcher is.
-pub(super) fn classify(bytes: &[u8]) -> Kind {
+pub fn classify(bytes: &[u8]) -> Kind {
     if bytes.starts_with(b"\x7fELF") {
         return Kind::Program;
     }
@@ -103,13 +103,13 @@ pub(super) fn classify(bytes: &[u8]) -> Kind {
 }
 
 /// A script with our part right behind its interpreter line.
-pub(super) fn fixed(script: &str) -> String {
+pub fn fixed(script: &str) -> String {
     let (first, rest) = script.split_once('\n').unwrap_or((script, ""));
     format!("{first}\n{BEGIN}\n{BODY}{END}\n{rest}")
 }
 
 /// A script without our part, as it was before; `None` when that part is not whole.
-pub(super) fn unfixed(script: &str) -> Option<String> {
+pub fn unfixed(script: &str) -> Option<String> {
     let begin = script.find(BEGIN)?;
     let end = begin + script.get(begin..)?.find(END)? + END.len();
     let rest = script.get(end..)?;
@@ -117,13 +117,13 @@ pub(super) fn unfixed(script: &str) -> Option<String> {
 }
 
 /// Whether the part in a fixed script is what this version writes.
-pub(super) fn is_current(script: &str) -> bool {
+pub fn is_current(script: &str) -> bool {
     unfixed(script).is_some_and(|bare| fixed(&bare) == script)
 }
 
 /// A launcher of ours for a program. VMware's programs choose by the name that they are started with what they are, so
 /// that name is handed on (`exec -a` of bash).
-pub(super) fn wrapper(program: &str) -> String {
+pub fn wrapper(program: &str) -> String {
     let mut text = format!("#!/bin/bash\n{BEGIN}\n{BODY}{END}\n");
     // Writing to a string does not fail.
     let _ = writeln!(text, "exec -a \"$0\" {} \"$@\"", crate::host::quote(program));
