@@ -9,7 +9,6 @@ use super::context::Context;
 use super::flows::tuning::TuningView;
 use super::flows::vgpu::VgpuView;
 use super::flows::vmware::{Assistant, Request, Start, Then};
-use super::flows::wayland;
 use super::flows::{self, lab::LabView};
 use super::help;
 use super::i18n::{gettext, gettext_f, told};
@@ -210,6 +209,10 @@ impl Window {
         self.action_set_enabled(Action::Back.full(), back);
         self.action_set_enabled(Action::Home.full(), !(view == "assistant" && self.is_running()));
         self.action_set_enabled(Action::CancelRun.full(), self.can_cancel());
+        let here = self.machine().place().is_none();
+        for action in [Action::Lab, Action::Tuning, Action::Vgpu] {
+            self.action_set_enabled(action.full(), here);
+        }
     }
 
     /// Whether something is shown that goes on and can be asked to stop.
@@ -319,7 +322,7 @@ impl Window {
     }
 
     fn choose_machine(&self) {
-        if self.imp().assistant.is_running() {
+        if self.is_running() {
             self.toast(&gettext("One change at a time: this one is still under way"));
             return;
         }
@@ -329,10 +332,20 @@ impl Window {
             async move {
                 if machines::choose(&window, &window.machine()).await {
                     window.show_home();
+                    window.update_actions();
                     window.attach_to_what_runs().await;
                 }
             }
         ));
+    }
+
+    /// Whether what looks at this machine itself fits; says so, when the window is about another one.
+    fn is_about_this_machine(&self) -> bool {
+        let here = self.machine().place().is_none();
+        if !here {
+            self.toast(&gettext("This works on this machine only: choose it first"));
+        }
+        here
     }
 
     fn show_home(&self) {
@@ -402,11 +415,6 @@ impl Window {
         self.begin(Start::Review { request: Box::new(request), then: Vec::new() });
     }
 
-    /// Shows the plan for VMware's launchers in a Wayland session.
-    pub(super) fn review_wayland(&self) {
-        self.review(wayland::fix(), "home");
-    }
-
     /// Shows a view that is not the assistant.
     fn show_view(&self, view: &impl IsA<gtk::Widget>) {
         self.imp().views.set_visible_child(view);
@@ -416,6 +424,9 @@ impl Window {
 
     /// Shows the test lab.
     pub(super) fn show_lab(&self) {
+        if !self.is_about_this_machine() {
+            return;
+        }
         let imp = self.imp();
         let lab = imp.lab.get_or_init(|| {
             let lab = LabView::default();
@@ -429,6 +440,9 @@ impl Window {
 
     /// Shows what can be tuned.
     pub(super) fn show_tuning(&self) {
+        if !self.is_about_this_machine() {
+            return;
+        }
         let imp = self.imp();
         let tuning = imp.tuning.get_or_init(|| {
             let tuning = TuningView::default();
@@ -441,6 +455,9 @@ impl Window {
 
     /// Shows what NVIDIA vGPU comes to on this host.
     pub(super) fn show_vgpu(&self) {
+        if !self.is_about_this_machine() {
+            return;
+        }
         let imp = self.imp();
         let vgpu = imp.vgpu.get_or_init(|| {
             let vgpu = VgpuView::default();
