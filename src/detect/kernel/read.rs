@@ -200,7 +200,7 @@ fn compression(modules_dep: &str, config: Option<&super::KernelConfig>) -> Compr
 /// `modules.order`.
 fn vermagic(look: &Look<'_>, modules_dir: &str, modules_dep: &str) -> Finding<String> {
     let own = parse_modules_dep(modules_dep).filter(|path| path.starts_with("kernel/")).take(12);
-    let mut own: Vec<String> = own.map(|path| path.to_string()).collect();
+    let mut own: Vec<String> = own.map(str::to_owned).collect();
     if own.is_empty() {
         // The kernel's files are there and its package is not set up yet: its hooks, or those of its headers, may run now.
         let order = look.text(&format!("{modules_dir}/modules.order")).unwrap_or_default();
