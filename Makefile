@@ -28,12 +28,13 @@ TARGET := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 SCRIPTS := scripts/*.sh tests/*/*.sh .ci/run
 
 .DEFAULT_GOAL := build
-.PHONY: build deps run test screenshots lint bench doc install uninstall test-kernels test-lab test-ansible test-boot test-wayland fuzz help
+.PHONY: build deps run test screenshots sweep test-prompt test-debian-13 lint bench doc install uninstall test-kernels test-lab test-ansible test-boot test-wayland fuzz help
 
 build: ## build the programs
 	$(CARGO) build --profile $(PROFILE) --no-default-features --bins
 ifneq ($(GUI),no)
 	$(CARGO) build --profile $(PROFILE) --bin hostwright-assistant
+	scripts/catalogues.sh $(TARGET_DIR)/share/locale
 endif
 
 deps: ## install what is needed to build, run and test (by apt, with root or sudo)
@@ -56,11 +57,25 @@ endif
 	$(AS_ROOT) env PROFILE=dev scripts/practice-host.sh
 	$(AS_ROOT) env PROFILE=dev tests/ui/run.sh
 
-screenshots: ## pictures of every page of the assistant, in target/screenshots
+screenshots: ## pictures of every page of the assistant, in target/screenshots (LOOKS="wide-light german": only these)
 	$(CARGO) build --no-default-features --bins
 	$(CARGO) build --bin hostwright-assistant
 	mkdir -p target/screenshots
-	$(AS_ROOT) env PROFILE=dev SHOTS=$(CURDIR)/target/screenshots tests/ui/screenshots.sh
+	$(AS_ROOT) env PROFILE=dev SHOTS=$(CURDIR)/target/screenshots tests/ui/screenshots.sh $(LOOKS)
+
+sweep: ## every page of the assistant: names, sizes, order of focus; narrow, large text, right to left
+	$(CARGO) build --no-default-features --bins
+	$(CARGO) build --bin hostwright-assistant
+	$(AS_ROOT) env PROFILE=dev tests/ui/sweep.sh
+
+test-prompt: ## a desktop's own polkit agent, in a virtual machine: our words in it, a picture in target/prompt
+	@scripts/deps.sh lab
+	$(CARGO) build --no-default-features --bins
+	$(CARGO) build --bin hostwright-assistant
+	$(AS_ROOT) tests/ui/prompt-vm.sh $(TARGET_DIR)/debug
+
+test-debian-13: ## builds the assistant with Debian 13's GTK, and shows it there: pictures in target/debian-13
+	$(AS_ROOT) tests/ui/debian-13.sh
 
 test-kernels: ## build the modules for other releases' kernels, and load them in VMs
 	@scripts/deps.sh kernels
@@ -69,6 +84,7 @@ test-kernels: ## build the modules for other releases' kernels, and load them in
 	$(AS_ROOT) env PROFILE=dev VMWARE_SOURCES="$(VMWARE_SOURCES)" tests/kernels/matrix.sh
 	if command -v apt-get >/dev/null; then $(AS_ROOT) env PROFILE=dev tests/kernels/updates.sh; fi
 	if command -v apt-get >/dev/null; then $(AS_ROOT) env PROFILE=dev tests/kernels/dkms.sh; fi
+	if command -v apt-get >/dev/null; then $(AS_ROOT) env PROFILE=dev tests/kernels/next.sh; fi
 
 test-lab: ## build images, boot them (BIOS, UEFI, Secure Boot), many kernels, killed builds, a USB stick
 	@scripts/deps.sh lab

@@ -32,13 +32,14 @@ packages=(
   kmod mokutil openssl xz-utils zstd     # modules: index, keys, signatures, compression
   bubblewrap                             # the sandbox that foreign code is built in
   dbus polkitd pkexec                    # the helper's bus and who may use it
+  openssh-server openssh-client          # another machine over ssh; no server is started but by tests
   mmdebstrap debian-archive-keyring      # roots of other releases
   util-linux findutils                   # namespaces of the tests
   libgtk-4-dev libadwaita-1-dev gettext  # the assistant
   adwaita-icon-theme fonts-cantarell     # its looks
   xvfb xdotool imagemagick               # its tests: a screen, keys, pictures
   at-spi2-core gir1.2-atspi-2.0 python3-gi # and what assistive tools see of it
-  appstream desktop-file-utils libgtk-4-bin # its metadata, its pages
+  appstream desktop-file-utils shared-mime-info libgtk-4-bin # its metadata, its pages
   qemu-system-x86 qemu-utils ovmf        # guests of the lab: kernels, disks, UEFI firmware
   git                                    # what belongs to a project that is put into an image
   fio                                    # the disk benchmark

@@ -74,6 +74,17 @@ put_from() {
   put 644 "$made/file" "$2"
 }
 
+# The same with its words in every language, as far as gettext is here to put them in; --desktop or --xml.
+put_translated() {
+  cp "$2" "$made/template"
+  if [[ $mode == install ]] && command -v msgfmt >/dev/null; then
+    # What it is, msgfmt knows by its name.
+    cp "$2" "$made/$(basename "$3")"
+    msgfmt "$1" --template="$made/$(basename "$3")" -d po --output-file="$made/template" || fail "$2 cannot be translated"
+  fi
+  put_from "$made/template" "$3"
+}
+
 # What was done to this machine is taken back by the program itself, so before it goes. UNDO=yes or UNDO=no says so
 # without being asked.
 if [[ $mode == uninstall && -z $DESTDIR && -x $bindir/hostwright && -d /var/lib/hostwright ]]; then
@@ -122,10 +133,10 @@ put 755 "$TARGET/hostwright-helper" "$libexecdir/hostwright-helper"
 # A headless build has no assistant.
 if [[ $mode == uninstall || -x $TARGET/hostwright-assistant ]]; then
   put 755 "$TARGET/hostwright-assistant" "$bindir/hostwright-assistant"
-  put_from data/desktop/org.hostwright.Hostwright.desktop.in "$datadir/applications/$app.desktop"
+  put_translated --desktop data/desktop/$app.desktop.in "$datadir/applications/$app.desktop"
   put_from data/desktop/org.hostwright.Hostwright.service.in "$datadir/dbus-1/services/$app.service"
-  put 644 data/desktop/$app.metainfo.xml "$datadir/metainfo/$app.metainfo.xml"
-  put 644 data/desktop/$app.mime.xml "$datadir/mime/packages/$app.xml"
+  put_translated --xml data/desktop/$app.metainfo.xml "$datadir/metainfo/$app.metainfo.xml"
+  put_translated --xml data/desktop/$app.mime.xml "$datadir/mime/packages/$app.xml"
   put 644 resources/icons/$app.svg "$datadir/icons/hicolor/scalable/apps/$app.svg"
   put 644 resources/icons/$app-symbolic.svg "$datadir/icons/hicolor/symbolic/apps/$app-symbolic.svg"
   for catalogue in po/*.po; do
@@ -137,7 +148,7 @@ fi
 put_from data/desktop/org.hostwright.Hostwright.Notify.desktop.in "/etc/xdg/autostart/$app.Notify.desktop"
 put 644 data/dbus/org.hostwright.Helper1.conf "$policydir/org.hostwright.Helper1.conf"
 put_from data/dbus/org.hostwright.Helper1.service.in "$servicedir/org.hostwright.Helper1.service"
-put 644 data/polkit/org.hostwright.policy "$polkitdir/org.hostwright.policy"
+put_translated --xml data/polkit/org.hostwright.policy "$polkitdir/org.hostwright.policy"
 put_from data/systemd/hostwright-helper.service.in "$libdir/systemd/system/hostwright-helper.service"
 put 644 data/sysusers.d/hostwright.conf "$libdir/sysusers.d/hostwright.conf"
 for page in "${pages[@]}"; do put 644 "$page" "$datadir/man/man1/$(basename "$page")"; done

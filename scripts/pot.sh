@@ -16,6 +16,11 @@ mapfile -t patterns < <(grep -v '^#' po/SENTENCES.in)
 # shellcheck disable=SC2068 # they are patterns of the shell's
 LC_ALL=C.UTF-8 perl scripts/sentences.pl ${patterns[@]} | LC_ALL=C sort >"$work/sentences.txt"
 
+# Nothing that is translated may be missing from the list.
+while read -r file; do
+  grep -qx "$file" po/POTFILES.in || { echo "pot: $file is not in po/POTFILES.in" >&2 && exit 1; }
+done < <(grep -lrE 'gettext(_f)?\(|translatable="yes"' src/ui resources --include='*.rs' --include='*.ui' | grep -v '^src/ui/i18n' | LC_ALL=C sort)
+
 # xgettext reads Rust as C. Characters as \u{201c} and lines that go on after a backslash are written differently there.
 listed() { grep "\\.$1\$" po/POTFILES.in; }
 mapfile -t sources < <(listed rs)
@@ -43,7 +48,8 @@ done
   sed -i 's/charset=CHARSET/charset=UTF-8/' all.pot
   xgettext --from-code=UTF-8 --no-location --join-existing --output=all.pot \
     "${pages[@]}" -- *.desktop *.metainfo.xml *.mime.xml *.policy
-  sed -i -e 's/^"POT-Creation-Date: .*/"POT-Creation-Date: \\n"/' all.pot
+  # A sentence with "% of" is none of C's.
+  sed -i -e 's/^"POT-Creation-Date: .*/"POT-Creation-Date: \\n"/' -e '/^#, c-format$/d' -e 's/, c-format//' all.pot
 )
 msgfmt --check-format --output-file=/dev/null "$work/all.pot"
 if [[ ${1:-} == --check ]]; then

@@ -57,6 +57,7 @@ sub keep {
     # Two places beside each other cannot be told apart.
     $said =~ s/\}(?:\{\w*\})+/}/g;
     $said =~ s/\\"/"/g;
+    return if $skip{$said};
     $seen{$said} = 1;
 }
 

@@ -144,13 +144,13 @@ pub(crate) fn store(root: &Root, document: &Document, force: bool) -> Result<(),
     Ok(root.write(&path, document.text().as_bytes(), 0o600, None)?)
 }
 
-/// Saves choices of the vmware flow under a name that is not taken yet.
+/// Saves choices of a flow under a name that is not taken yet.
 ///
 /// # Errors
 /// When the name is no name or taken, or the choices are not valid.
 #[cfg_attr(not(feature = "gui"), allow(dead_code, reason = "the command line can replace one too"))]
-pub(crate) fn save(name: &str, choices: Value) -> Result<(), Problem> {
-    let flows = serde_json::json!({ vmware::FLOW: choices });
+pub(crate) fn save(name: &str, flow: &str, choices: Value) -> Result<(), Problem> {
+    let flows = serde_json::json!({ flow: choices });
     let document =
         read_value(serde_json::json!({ "version": profile::VERSION, "name": name, "flows": flows }))?;
     store(&made_folder()?, &document, false)
@@ -166,6 +166,34 @@ pub(crate) fn name_in_use(root: &Root) -> Result<Option<String>, Problem> {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).trim().to_owned())),
         Err(e) if e.is_not_found() => Ok(None),
         Err(e) => Err(e.into()),
+    }
+}
+
+/// The profile in use.
+///
+/// # Errors
+/// When it cannot be read, or cannot be used.
+#[cfg_attr(not(feature = "gui"), allow(dead_code, reason = "the command line reads it step by step"))]
+pub(crate) fn in_use() -> Result<Option<Document>, Problem> {
+    let Some(root) = folder(false)? else { return Ok(None) };
+    let Some(name) = name_in_use(&root)? else { return Ok(None) };
+    load(&root, &name).map(Some)
+}
+
+/// Begins to use a profile, or none.
+///
+/// # Errors
+/// When there is none of that name, or it cannot be used.
+#[cfg_attr(not(feature = "gui"), allow(dead_code, reason = "the command line does it step by step"))]
+pub(crate) fn use_one(name: Option<&str>) -> Result<(), Problem> {
+    let root = made_folder()?;
+    match name {
+        Some(name) => {
+            load(&root, name)?;
+            Ok(root.write(IN_USE, format!("{name}\n").as_bytes(), 0o600, None)?)
+        }
+        None if root.exists(IN_USE) => Ok(root.remove_file(IN_USE)?),
+        None => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     apply, bench, completions, detect, doctor, export, lab, log, man, plan, profile, runs, status, tuning,
     undo, vgpu, vmware,
 };
+use crate::ipc::remote::Place;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -56,6 +57,12 @@ pub(crate) struct Global {
     /// own; the running kernel is not touched.
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) root: Option<PathBuf>,
+    /// Work on another machine, over ssh: USER@HOST[:PORT]
+    ///
+    /// Your own ssh is used, with its configuration, keys and agent; the helper over there does the work. For detect,
+    /// status, plan, apply, runs, log and undo.
+    #[arg(long, value_name = "MACHINE", global = true, conflicts_with = "root")]
+    pub(crate) host: Option<Place>,
     /// Write JSON: one document, or one line for each event of a run
     #[arg(long, global = true)]
     pub(crate) json: bool,

@@ -10,7 +10,7 @@ use super::preview;
 use super::progress::{Ended, looking, showing};
 use super::session::Session;
 use super::watch::Standing;
-use crate::engine::{self, Inputs, KernelResult, Plan, Reversal, RunReport, RunState, Step, StepPreview};
+use crate::engine::{Inputs, KernelResult, Plan, Reversal, RunReport, RunState, Step, StepPreview};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -154,7 +154,7 @@ pub(crate) fn make(
     let plan = looking(&session.voice, &session.watch, session.screen.verbose, elsewhere, |sink| {
         machine.plan(&request.flow, &request.choices, &request.inputs, &cancel, sink)
     })?;
-    let steps = engine::preview(&plan, &session.host()?);
+    let steps = machine.preview(&plan)?;
     Ok((plan, steps))
 }
 

@@ -29,6 +29,8 @@ pub struct Medium {
     pub device: String,
     /// Major and minor number ("8:16").
     pub number: String,
+    /// The kernel's number for this medium in this device, counted up with each change (`diskseq`, since 5.15).
+    pub instance: Option<u64>,
     /// Vendor and model, as it tells them.
     pub model: Option<String>,
     /// Its serial number, as it tells it.
@@ -86,6 +88,7 @@ fn line(root: &Root, path: &str) -> Option<String> {
 
 fn medium(root: &Root, name: &str, users: &Users) -> Option<Medium> {
     let dir = format!("/sys/block/{name}");
+    // Sizes are in sectors of 512 bytes, whatever the disk's own are.
     let sectors = |path: &str| line(root, path)?.parse::<u64>().ok();
     let number = line(root, &format!("{dir}/dev"))?;
     let size = sectors(&format!("{dir}/size"))?.saturating_mul(512);
@@ -114,6 +117,7 @@ fn medium(root: &Root, name: &str, users: &Users) -> Option<Medium> {
     Some(Medium {
         device: format!("/dev/{name}"),
         number,
+        instance: sectors(&format!("{dir}/diskseq")),
         model: model(root, &dir),
         serial: serial(root, &dir, &real),
         size,
@@ -237,6 +241,7 @@ pub(crate) mod tests {
         for (file, text) in [
             ("dev", "8:16\n"),
             ("size", "8192\n"),
+            ("diskseq", "7\n"),
             ("removable", "1\n"),
             ("ro", "0\n"),
             ("sdb1/partition", "1\n"),

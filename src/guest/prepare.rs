@@ -200,7 +200,10 @@ fn direct(
     } else {
         inherited(made.file()?, kept)
     };
-    let image = file(setup, &kernel.boot, false, kept)?;
+    // Only the image's own first part asks the graphics card for a text screen; without it a window stays with what the
+    // firmware wrote last.
+    let image = if prepared.graphics { &boot.image } else { &kernel.boot };
+    let image = file(setup, image, false, kept)?;
     // A microvm has one clock that a kernel could compare its counter with, and an emulated guest that is not
     // scheduled for a moment finds the comparison wrong, and no other way to start its timer: it hangs. With
     // the emulation the guest's counter is this processor's.

@@ -12,7 +12,7 @@ pub(super) use gettextrs::{gettext, ngettext};
 const DOMAIN: &str = "hostwright";
 
 /// Finds the catalogue of the person's language: beside the program (`bin/../share/locale`), wherever that was installed;
-/// a build in a source tree makes one in `target/share/locale`. Without one the words are English. GTK sets the locale
+/// `make` puts those of a source tree into `target/share/locale`. Without one the words are English. GTK sets the locale
 /// itself when it begins.
 pub(super) fn start() {
     let prefix = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.to_owned()));

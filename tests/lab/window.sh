@@ -17,8 +17,9 @@ fail() {
 
 if [[ ${1:-} == --on-screen ]]; then
   kind=$2 pictures=$3
+  # shellcheck disable=SC2016 # the guest's shell, not this one
   "$hostwright" lab boot --kernel "$kernel" --root host --display "$kind" --name "window-$kind" --cwd / --timeout 5m \
-    -- sh -c 'echo hello from the guest >/dev/tty0; sleep 1000' &
+    -- sh -c 'for n in $(seq 20); do printf "%70s\n" | tr " " "#"; done >/dev/tty0; sleep 1000' &
   guest=$!
   window=
   for ((i = 0; i < 300; i++)); do
@@ -28,18 +29,18 @@ if [[ ${1:-} == --on-screen ]]; then
     sleep 0.2
   done
   [[ -n $window ]] || fail "no window ($kind) in a minute"
-  # Until its screen has more than a few colours: the firmware's and the kernel's text.
-  colours=0
-  for ((i = 0; i < 60; i++)); do
+  # The guest's text, a screen full of it: light dots, below where a window has its menu.
+  dots=0
+  for ((i = 0; i < 90; i++)); do
     import -window root "$pictures/$kind.png"
-    colours=$(identify -format %k "$pictures/$kind.png")
-    [[ $colours -lt 20 || $i -lt 15 ]] || break
+    dots=$(convert "$pictures/$kind.png" -crop 900x500+0+26 +repage -colorspace gray -threshold 40% -format '%[fx:int(w*h*mean)]' info:)
+    [[ $dots -lt 10000 || $dots -gt 150000 ]] || break
     sleep 1
   done
-  [[ $colours -ge 20 ]] || fail "the window ($kind) shows nothing: $colours colours"
+  [[ $dots -ge 10000 && $dots -le 150000 ]] || fail "the window ($kind) shows nothing: $dots light dots"
   "$hostwright" lab stop "window-$kind"
   wait $guest || true
-  echo "window: $kind shows the guest ($colours colours on the screen)"
+  echo "window: $kind shows the guest ($dots light dots on the screen)"
   exit
 fi
 

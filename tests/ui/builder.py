@@ -18,6 +18,7 @@ templates = [t for tree in trees.values() for t in tree.iter("template")]
 parents = {t.get("class"): t.get("parent") for t in templates}
 # Layouts and such, which have no template.
 parents.setdefault("HwSideBySide", "GtkBoxLayout")
+parents.setdefault("HwLabLists", "GtkBox")
 OWN = {"HwPageHead": {"title", "text"}}
 
 for path, tree in trees.items():

@@ -16,6 +16,14 @@ ASSISTANT = [
 ]
 
 
+# A view beside it, its keys, and words that are on it.
+VIEWS = [
+    ("preferences", "ctrl+comma", "Appearance"),
+    ("lab", "ctrl+l", "What to boot"),
+    ("tuning", "ctrl+t", "What can be tuned"),
+]
+
+
 def tour(app, far="all"):
     """Goes there, page by page, and yields the name of each. `far`: "pages" leaves out what takes a build."""
     app.wait_for("What would you like to do?")
@@ -34,6 +42,17 @@ def tour(app, far="all"):
     app.press("list item", "Profiles")
     app.wait_for("No profiles yet")
     yield "profiles-empty"
+    app.key("alt+Home")
+    for name, key, words in VIEWS:
+        app.key(key)
+        app.wait_for(words)
+        time.sleep(0.7)
+        yield name
+        app.key("Escape" if name == "preferences" else "alt+Home")
+        time.sleep(0.5)
+    app.press("list item", "NVIDIA vGPU")
+    app.wait_for("Not a Proxmox VE host")
+    yield "vgpu"
     app.key("alt+Home")
     app.press("list item", "VMware Modules")
     for page, words in ASSISTANT:

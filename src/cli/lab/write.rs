@@ -181,6 +181,7 @@ mod tests {
         let stick = Medium {
             device: "/dev/sdb".into(),
             number: "8:16".into(),
+            instance: Some(7),
             model: Some("SanDisk Cruzer\u{1b}[2J".into()),
             serial: Some("AA01".into()),
             size: 16_012_345_678,

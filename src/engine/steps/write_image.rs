@@ -8,7 +8,6 @@
 
 use super::Action;
 use super::preview::preview;
-use crate::detect::media::{self, Medium};
 use crate::engine::context::{After, Applied, Before, Context};
 use crate::engine::error::StepError;
 use crate::engine::event::{Check, CheckOutcome, Level};
@@ -38,8 +37,18 @@ const MB: u64 = 1_000_000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteImage {
-    /// The medium as it was when the plan was made: the one that is there must be the same.
-    pub medium: Medium,
+    /// The device file of the medium ("/dev/sdb").
+    pub device: String,
+    /// Its major and minor number ("8:16"), when the plan was made: the one that is there must be the same.
+    pub number: String,
+    /// The kernel's number for the medium that was in it then (`diskseq`); older kernels have none.
+    #[serde(default)]
+    pub instance: Option<u64>,
+    /// The medium's size in bytes.
+    pub capacity: u64,
+    /// What it holds now, for people ("sdb1 (15000 MB)").
+    #[serde(default)]
+    pub holds: Vec<String>,
     /// The image's file name, for people.
     pub image: String,
     /// Size of the image in bytes.
@@ -52,10 +61,6 @@ pub struct WriteImage {
 type Each<'a> = dyn FnMut(u64, &[u8]) -> Result<(), StepError> + 'a;
 
 impl WriteImage {
-    fn device(&self) -> &str {
-        &self.medium.device
-    }
-
     fn image<'a>(&self, ctx: &Context<'a>) -> Result<&'a File, StepError> {
         let file = ctx.inputs().images.get(&self.sha256).ok_or_else(|| {
             StepError::refused(
@@ -72,19 +77,27 @@ impl WriteImage {
         Ok(file)
     }
 
-    /// The medium is still the one that was shown, and nobody uses it.
+    /// The medium is still the one that was shown. That nobody uses it is for the kernel to say, see [`Self::open`].
     fn same_medium(&self, host: &Host) -> Result<(), StepError> {
-        let now = media::read(host.root())?.into_iter().find(|m| m.device == self.device());
-        let again = "look at `hostwright lab devices` and try again";
-        let Some(now) = now else {
-            return Err(StepError::refused(format!("{} is gone", self.device()), again));
+        let name = self.device.trim_start_matches("/dev/");
+        let read = |file: &str| {
+            let text = host.root().read_text(&format!("/sys/block/{name}/{file}")).ok()?;
+            Some(text.trim().to_owned())
         };
-        if let Some(used) = now.used.first() {
-            return Err(StepError::refused(used.clone(), "unmount it and try again"));
+        let number = read("dev");
+        if number.is_none() {
+            let what = format!("{} is gone", self.device);
+            return Err(StepError::refused(what, "put the medium in and try again"));
         }
-        if now != self.medium {
-            let what = format!("{} is another medium than the one that was shown", self.device());
-            return Err(StepError::refused(what, again));
+        // Sectors of 512 bytes, whatever the disk's own are.
+        let capacity = read("size").and_then(|s| s.parse::<u64>().ok()).map(|s| s.saturating_mul(512));
+        let instance = read("diskseq").and_then(|s| s.parse().ok());
+        if number.as_ref() != Some(&self.number)
+            || capacity != Some(self.capacity)
+            || instance != self.instance
+        {
+            let what = format!("{} is another medium than the one that was shown", self.device);
+            return Err(StepError::refused(what, "look at `hostwright lab devices` and try again"));
         }
         Ok(())
     }
@@ -92,14 +105,14 @@ impl WriteImage {
     /// Opens the medium for this program alone: the kernel refuses when it or a part of it is mounted, swapped to
     /// or held, in whatever namespace (open(2), `O_EXCL` on block devices).
     fn open(&self, host: &Host) -> Result<File, StepError> {
-        let file = host.root().open_device(self.device(), true).map_err(|error| {
+        let file = host.root().open_device(&self.device, true).map_err(|error| {
             match error.source.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
                 Some(rustix::io::Errno::BUSY) => StepError::refused(
-                    format!("{} is in use", self.device()),
+                    format!("{} is in use", self.device),
                     "unmount what is on it (`lsblk` shows it) and try again",
                 ),
                 Some(rustix::io::Errno::ROFS | rustix::io::Errno::ACCESS) => StepError::refused(
-                    format!("{} cannot be written to: {}", self.device(), error.source),
+                    format!("{} cannot be written to: {}", self.device, error.source),
                     "look whether it has a switch against writing",
                 ),
                 _ => StepError::Host(error),
@@ -113,21 +126,21 @@ impl WriteImage {
     /// one of the machine around it.
     fn check_kind(&self, host: &Host, file: &File) -> Result<(), StepError> {
         let meta =
-            rustix::fs::fstat(file).map_err(|e| failed(self.device(), "could not look at", e.into()))?;
-        let kind = file.metadata().map_err(|e| failed(self.device(), "could not look at", e))?.file_type();
+            rustix::fs::fstat(file).map_err(|e| failed(&self.device, "could not look at", e.into()))?;
+        let kind = file.metadata().map_err(|e| failed(&self.device, "could not look at", e))?.file_type();
         if !host.is_machine() {
             return if kind.is_file() {
                 Ok(())
             } else {
                 Err(StepError::refused(
-                    format!("{} of a scratch root is no plain file", self.device()),
+                    format!("{} of a scratch root is no plain file", self.device),
                     "put a file there that stands for the medium",
                 ))
             };
         }
         let (major, minor) = (rustix::fs::major(meta.st_rdev), rustix::fs::minor(meta.st_rdev));
-        if !kind.is_block_device() || format!("{major}:{minor}") != self.medium.number {
-            let what = format!("{} is not the block device {}", self.device(), self.medium.number);
+        if !kind.is_block_device() || format!("{major}:{minor}") != self.number {
+            let what = format!("{} is not the block device {}", self.device, self.number);
             return Err(StepError::refused(what, "look at `hostwright lab devices` and try again"));
         }
         Ok(())
@@ -135,13 +148,13 @@ impl WriteImage {
 
     /// The medium is large enough; afterwards it stands at its beginning.
     fn check_room(&self, device: &mut File) -> Result<(), StepError> {
-        let look = |e| failed(self.device(), "could not look at", e);
+        let look = |e| failed(&self.device, "could not look at", e);
         let room = device.seek(SeekFrom::End(0)).map_err(look)?;
         device.seek(SeekFrom::Start(0)).map_err(look)?;
         if room >= self.size {
             return Ok(());
         }
-        let what = format!("{} holds {room} bytes, and the image has {}", self.device(), self.size);
+        let what = format!("{} holds {room} bytes, and the image has {}", self.device, self.size);
         Err(StepError::refused(what, "use a larger medium"))
     }
 
@@ -165,7 +178,7 @@ impl WriteImage {
     /// Reads back what the medium holds, past the page cache where that can be done.
     fn read_back(&self, ctx: &Context<'_>) -> Result<String, StepError> {
         let root = ctx.host().root();
-        let shown = self.device();
+        let shown = &self.device;
         let (mut file, direct) = match root.open_device_direct(shown) {
             Ok(file) => (file, true),
             // A plain file on a file system that cannot; a disk always can.
@@ -200,7 +213,7 @@ impl WriteImage {
     }
 
     fn lost(&self) -> String {
-        format!("what {} held before is lost", self.device())
+        format!("what {} held before is lost", self.device)
     }
 }
 
@@ -210,7 +223,7 @@ fn failed(path: &str, what: &'static str, source: io::Error) -> HostError {
 
 impl Action for WriteImage {
     fn title(&self) -> String {
-        format!("Erase {} and write {} onto it", self.device(), self.image)
+        format!("Erase {} and write {} onto it", self.device, self.image)
     }
 
     fn permissions(&self) -> BTreeSet<Permission> {
@@ -227,13 +240,9 @@ impl Action for WriteImage {
     }
 
     fn preview(&self, _host: &Host) -> StepPreview {
-        let mut held: Vec<String> =
-            self.medium.partitions.iter().map(|(name, size)| format!("{name} ({} MB)", size / MB)).collect();
-        if held.is_empty() {
-            held.push("no partitions".to_owned());
-        }
-        let diff = format!("all of it is overwritten; now it holds: {}", held.join(", "));
-        preview(self, &[], vec![FileChange { path: self.device().to_owned(), diff }])
+        let held = if self.holds.is_empty() { "no partitions".to_owned() } else { self.holds.join(", ") };
+        let diff = format!("all of it is overwritten; now it holds: {held}");
+        preview(self, &[], vec![FileChange { path: self.device.clone(), diff }])
     }
 
     fn before(&self, ctx: &Context<'_>) -> Result<Before, StepError> {
@@ -257,7 +266,9 @@ impl Action for WriteImage {
     fn apply(&self, ctx: &mut Context<'_>) -> Result<Applied, StepError> {
         let image = self.image(ctx)?;
         let mut device = self.open(ctx.host())?;
-        let shown = self.device();
+        let shown = &self.device;
+        // Reading the image took its time, and a stick is quickly changed.
+        self.same_medium(ctx.host())?;
         self.check_room(&mut device)?;
         let mut flushed = 0;
         let wrote = self.pieces(ctx, image, &mut |at, piece| {
@@ -284,7 +295,7 @@ impl Action for WriteImage {
             Ok(is) if is == self.sha256 => {
                 let size = self.size.div_ceil(MB);
                 let said =
-                    format!("{size} MB read back from {}: it is the image, byte for byte", self.device());
+                    format!("{size} MB read back from {}: it is the image, byte for byte", self.device);
                 ctx.say(Level::Note, said);
                 CheckOutcome::Good
             }
@@ -299,12 +310,12 @@ impl Action for WriteImage {
         };
         if ctx.host().is_machine() {
             // The kernel and the desktop then see what is on it now; that they do not is no harm to the image.
-            let reread = Command::new("blockdev").args(["--rereadpt", self.device()]);
+            let reread = Command::new("blockdev").args(["--rereadpt", self.device.as_str()]);
             if let Err(error) = ctx.command(&reread) {
                 ctx.say(Level::Note, format!("the kernel did not read the new partitions: {error}"));
             }
         }
-        vec![Check { what: format!("{} holds the image, read back from it", self.device()), outcome }]
+        vec![Check { what: format!("{} holds the image, read back from it", self.device), outcome }]
     }
 
     /// There is nothing to put back; that is said.

@@ -16,16 +16,25 @@ fn bytes() -> Vec<u8> {
 /// A scratch machine with a stick of `room` bytes, the image at hand, and the step.
 fn scene(room: usize) -> (Scene, WriteImage) {
     let mut scene = Scene::real();
-    media::tests::machine(scene.path());
+    for (file, text) in [("dev", "8:16\n"), ("size", "20000\n"), ("diskseq", "7\n")] {
+        scene.put(&format!("/sys/block/sdb/{file}"), text, 0o644);
+    }
     scene.put("/dev/sdb", vec![0xee; room], 0o660);
     let image = bytes();
     let sha256 = hex::encode(Sha256::digest(&image));
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&image).unwrap();
     scene.inputs.images.insert(sha256.clone(), Arc::new(file));
-    let medium =
-        media::read(scene.host.root()).unwrap().into_iter().find(|m| m.device == "/dev/sdb").unwrap();
-    let step = WriteImage { medium, image: "an image, 1.iso".into(), size: SIZE as u64, sha256 };
+    let step = WriteImage {
+        device: "/dev/sdb".into(),
+        number: "8:16".into(),
+        instance: Some(7),
+        capacity: 20_000 * 512,
+        holds: vec![],
+        image: "an image, 1.iso".into(),
+        size: SIZE as u64,
+        sha256,
+    };
     (scene, step)
 }
 
@@ -65,7 +74,6 @@ fn an_image_that_did_not_come_along_or_is_too_large_or_a_device_changes_nothing(
         ("no image", "did not come with the run"),
         ("small", "use a larger medium"),
         ("another", "another medium"),
-        ("used", "is mounted on /mnt"),
         ("gone", "/dev/sdb is gone"),
         ("device", "no plain file"),
         ("link", "could not open"),
@@ -75,13 +83,9 @@ fn an_image_that_did_not_come_along_or_is_too_large_or_a_device_changes_nothing(
         match change {
             "no image" => scene.inputs.images.clear(),
             "another" => {
-                let model = scene.path().join("sys/block/sdb/device/model");
-                std::fs::write(model, "Another\n").unwrap();
+                scene.put("/sys/block/sdb/diskseq", "8\n", 0o644);
             }
-            "used" => {
-                scene.put("/proc/self/mountinfo", "40 1 8:17 / /mnt rw - vfat /dev/sdb1 rw\n", 0o644);
-            }
-            "gone" => std::fs::remove_file(scene.path().join("sys/block/sdb")).unwrap(),
+            "gone" => std::fs::remove_dir_all(scene.path().join("sys/block/sdb")).unwrap(),
             "device" => {
                 std::fs::remove_file(&device).unwrap();
                 nix::unistd::mkfifo(&device, nix::sys::stat::Mode::S_IRWXU).unwrap();

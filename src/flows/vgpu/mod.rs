@@ -16,6 +16,7 @@ pub mod decision;
 pub mod download;
 pub mod facts;
 mod kernel;
+pub mod own;
 mod prepare;
 mod resolve;
 pub mod rules;

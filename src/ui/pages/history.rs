@@ -147,7 +147,7 @@ fn run_row(run: &RunSummary) -> adw::ExpanderRow {
         row.add_action(&action(&gettext("Show"), &run.title, move |window| window.attach(number)));
     } else if run.can_undo {
         row.add_action(&action(&gettext("Take Back\u{2026}"), &run.title, move |window| {
-            window.ask_to_undo(number);
+            window.ask_to_undo(number, Vec::new());
         }));
     }
     row

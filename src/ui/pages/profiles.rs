@@ -41,6 +41,12 @@ mod imp {
             class.bind_template();
             class.install_action("profiles.import", None, |page, _, _| page.choose_import());
             let name = Some(glib::VariantTy::STRING);
+            class.install_action("profiles.use", name, |page, _, v| {
+                page.with(v, super::ProfilesPage::use_it);
+            });
+            class.install_action("profiles.use-none", None, |page, _, _| {
+                page.with(Some(&String::new().to_variant()), super::ProfilesPage::use_it);
+            });
             class.install_action("profiles.rename", name, |page, _, v| {
                 page.with(v, super::ProfilesPage::rename);
             });
@@ -133,15 +139,24 @@ impl ProfilesPage {
             row.add_suffix(&badge(&gettext("In use"), true));
         }
         let menu = gio::Menu::new();
+        let target = name.to_variant();
+        let add = |label: &str, action: &str, target: Option<&glib::Variant>| {
+            let item = gio::MenuItem::new(Some(label), None);
+            item.set_action_and_target_value(Some(action), target);
+            menu.append_item(&item);
+        };
+        if *in_use {
+            add(&gettext("Stop _Using It"), "profiles.use-none", None);
+        } else if document.is_ok() {
+            add(&gettext("_Use"), "profiles.use", Some(&target));
+        }
         for (label, action) in [
             (gettext("_Rename\u{2026}"), "profiles.rename"),
             (gettext("_Duplicate\u{2026}"), "profiles.duplicate"),
             (gettext("_Export\u{2026}"), "profiles.export"),
             (gettext("Re_move\u{2026}"), "profiles.remove"),
         ] {
-            let item = gio::MenuItem::new(Some(&label), None);
-            item.set_action_and_target_value(Some(action), Some(&name.to_variant()));
-            menu.append_item(&item);
+            add(&label, action, Some(&target));
         }
         let more = gtk::MenuButton::builder()
             .icon_name("view-more-symbolic")
@@ -152,12 +167,12 @@ impl ProfilesPage {
             .build();
         named_menu(&more, &gettext_f("More: {name}", &[("name", name)]));
         row.add_suffix(&more);
-        // The assistant is for VMware's modules.
-        if let Some(choices) = document.as_ref().ok().and_then(|d| d.flows.vmware.clone()) {
+        if let Ok(document) = document {
             row.set_activatable(true);
+            let document = document.clone();
             row.connect_activated(move |row| {
                 if let Some(window) = Window::of(row) {
-                    window.open_vmware(Some(choices.clone()));
+                    window.begin_with(&document);
                 }
             });
         }
@@ -189,6 +204,16 @@ impl ProfilesPage {
             }
             page.refresh();
         });
+    }
+
+    /// The assistant, the command line and builds for new kernels begin with it from now on. An empty name: with none.
+    async fn use_it(self, window: Window, name: String) -> Result<(), Problem> {
+        let used = name.clone();
+        elsewhere(move || profile::use_one((!name.is_empty()).then_some(name.as_str()))).await?;
+        if !used.is_empty() {
+            window.toast(&gettext_f("\u{201c}{name}\u{201d} is in use", &[("name", &used)]));
+        }
+        Ok(())
     }
 
     async fn rename(self, window: Window, name: String) -> Result<(), Problem> {

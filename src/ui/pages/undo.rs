@@ -3,6 +3,7 @@
 
 use crate::engine::{Reversal, UndoPreview, UndoStep};
 use crate::tell::{self, Mark, Row};
+use crate::ui::dialogs;
 use crate::ui::i18n::{gettext, gettext_f, told};
 use crate::ui::widgets::{finding, text_row};
 use adw::prelude::*;
@@ -39,13 +40,7 @@ pub(in crate::ui) fn show(parent: &impl IsA<gtk::Window>, preview: &UndoPreview,
     ));
     header.pack_start(&cancel);
     header.pack_end(&confirm);
-    let escape = gtk::Shortcut::new(
-        gtk::ShortcutTrigger::parse_string("Escape"),
-        Some(gtk::NamedAction::new("window.close")),
-    );
-    let keys = gtk::ShortcutController::new();
-    keys.add_shortcut(escape);
-    window.add_controller(keys);
+    dialogs::close_by_escape(&window);
     let column = gtk::Box::new(gtk::Orientation::Vertical, 0);
     column.append(&header);
     column.append(&page(preview));

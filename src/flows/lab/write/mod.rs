@@ -90,7 +90,11 @@ pub fn plan(choices: &Choices, media: &[Medium]) -> Result<Plan, Refusal> {
         ("size".to_owned(), capacity(medium.size)),
     ]);
     let step = Step::WriteImage(WriteImage {
-        medium: medium.clone(),
+        device: medium.device.clone(),
+        number: medium.number.clone(),
+        instance: medium.instance,
+        capacity: medium.size,
+        holds: medium.partitions.iter().map(|(name, size)| format!("{name} ({})", capacity(*size))).collect(),
         image: image.name.clone(),
         size: image.size,
         sha256: image.sha256.clone(),

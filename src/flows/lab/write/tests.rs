@@ -7,6 +7,7 @@ fn stick() -> Medium {
     Medium {
         device: "/dev/sdb".into(),
         number: "8:16".into(),
+        instance: Some(7),
         model: Some("SanDisk Cruzer".into()),
         serial: Some("AA01".into()),
         size: 16_000_000_000,

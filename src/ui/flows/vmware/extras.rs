@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Signing, loading, sources.
+//! Signing, rehearsal, loading, kernel updates, sources; and what has a plan of its own: Wayland, tuning.
 
-use super::state::{FlowPage, State};
+use super::state::{FlowPage, State, Then};
 use crate::engine::{Secret, mok_password};
-use crate::flows::vmware::choices::{InitramfsChoice, LoadChoice, SignChoice, UpdateChoice};
+use crate::flows::vmware::choices::{InitramfsChoice, LoadChoice, RehearseChoice, SignChoice, UpdateChoice};
 use crate::pack::{self, Packed};
 use crate::tell;
 use crate::ui::actions::Action;
+use crate::ui::flows::wayland::{self, Launchers};
 use crate::ui::i18n::{gettext, gettext_f, told};
 use crate::ui::machine::elsewhere;
 use crate::ui::widgets::PageHead;
@@ -24,6 +25,9 @@ const SIGN: [SignChoice; 4] =
 /// What the list for kernel updates offers, in its order.
 const UPDATES: [UpdateChoice; 4] =
     [UpdateChoice::Keep, UpdateChoice::Hook, UpdateChoice::Dkms, UpdateChoice::Never];
+
+/// What the list for rehearsals offers, in its order.
+const REHEARSE: [RehearseChoice; 3] = [RehearseChoice::Auto, RehearseChoice::Always, RehearseChoice::Never];
 
 mod imp {
     use super::*;
@@ -51,6 +55,16 @@ mod imp {
         pub(super) initramfs: TemplateChild<gtk::Switch>,
         #[template_child]
         pub(super) updates: TemplateChild<adw::ComboRow>,
+        #[template_child]
+        pub(super) rehearse: TemplateChild<adw::ComboRow>,
+        #[template_child]
+        pub(super) wayland_row: TemplateChild<adw::ActionRow>,
+        #[template_child]
+        pub(super) wayland: TemplateChild<gtk::Switch>,
+        #[template_child]
+        pub(super) tuning_row: TemplateChild<adw::ActionRow>,
+        #[template_child]
+        pub(super) tuning: TemplateChild<gtk::Switch>,
         #[template_child]
         pub(super) sources: TemplateChild<adw::ActionRow>,
         #[template_child]
@@ -115,6 +129,40 @@ impl ExtrasPage {
             #[weak(rename_to = page)]
             self,
             move |_| page.set_sources(None)
+        ));
+    }
+
+    /// Looks at VMware's launchers; there may be nothing to do for them.
+    fn look_at_launchers(&self) {
+        glib::spawn_future_local(glib::clone!(
+            #[weak(rename_to = page)]
+            self,
+            async move {
+                let imp = page.imp();
+                let elsewhere = Window::of(&page).is_some_and(|w| w.machine().place().is_some());
+                imp.wayland_row.set_visible(!elsewhere);
+                imp.tuning_row.set_visible(!elsewhere);
+                if elsewhere {
+                    // Both look at the machine themselves.
+                    imp.wayland.set_active(false);
+                    imp.tuning.set_active(false);
+                    return;
+                }
+                match Launchers::look().await {
+                    Ok(launchers) => {
+                        imp.wayland_row.set_subtitle(&launchers.in_words());
+                        imp.wayland_row.set_sensitive(launchers.plain > 0);
+                        if launchers.plain == 0 {
+                            imp.wayland.set_active(false);
+                        }
+                    }
+                    Err(problem) => {
+                        imp.wayland_row.set_subtitle(&told(&problem.reason));
+                        imp.wayland_row.set_sensitive(false);
+                        imp.wayland.set_active(false);
+                    }
+                }
+            }
         ));
     }
 
@@ -207,6 +255,11 @@ impl FlowPage for ExtrasPage {
         imp.initramfs.set_active(choices.initramfs == InitramfsChoice::Auto);
         let updates = UPDATES.iter().position(|u| *u == choices.updates).unwrap_or(0);
         imp.updates.set_selected(u32::try_from(updates).unwrap_or(0));
+        let rehearse = REHEARSE.iter().position(|r| *r == choices.rehearse).unwrap_or(0);
+        imp.rehearse.set_selected(u32::try_from(rehearse).unwrap_or(0));
+        imp.wayland.set_active(state.then.iter().any(Then::is_wayland));
+        imp.tuning.set_active(state.then.iter().any(|t| !t.is_wayland()));
+        self.look_at_launchers();
         self.set_sources(state.sources.clone());
         self.enroll_changed();
     }
@@ -223,6 +276,17 @@ impl FlowPage for ExtrasPage {
         state.choices.initramfs = if initramfs { InitramfsChoice::Auto } else { InitramfsChoice::Never };
         let updates = usize::try_from(imp.updates.selected()).ok().and_then(|i| UPDATES.get(i));
         state.choices.updates = updates.copied().unwrap_or_default();
+        let rehearse = usize::try_from(imp.rehearse.selected()).ok().and_then(|i| REHEARSE.get(i));
+        state.choices.rehearse = rehearse.copied().unwrap_or_default();
+        // What a profile wishes for stays as it is there, as long as nobody says otherwise.
+        let keep = std::mem::take(&mut state.then);
+        let (launchers, tuned): (Vec<Then>, Vec<Then>) = keep.into_iter().partition(Then::is_wayland);
+        if imp.wayland.is_active() {
+            state.then.push(launchers.into_iter().next().unwrap_or_else(|| Then::Review(wayland::fix())));
+        }
+        if imp.tuning.is_active() {
+            state.then.push(tuned.into_iter().next().unwrap_or(Then::Tuning));
+        }
         state.set_sources(imp.packed.borrow().clone());
     }
 

@@ -3,10 +3,11 @@
 
 use super::state::{FlowPage, State};
 use crate::engine::{Check, CheckOutcome, Event, Level, RunState};
-use crate::ipc::{Run, RunProxy};
+use crate::ipc::{Error, Follow, Run, RunProxy};
 use crate::tell::{self, Problem};
 use crate::ui::i18n::{amount, gettext, gettext_f, told};
 use crate::ui::widgets::{Kind, LogView, PageHead};
+use crate::ui::window::Window;
 use adw::prelude::*;
 use adw::subclass::prelude::*;
 use gtk::{CompositeTemplate, glib};
@@ -120,10 +121,21 @@ impl ProgressPage {
         self.tell_title(undo);
         let began = Instant::now();
         self.tick(began);
+        let (number, mut at) = (run.number(), 0);
         let mut follow = run.follow();
         while let Some(next) = follow.next().await {
             match next {
-                Ok(next) => self.take_event(next.event, &mut outcome),
+                Ok(next) => {
+                    at = next.number.map_or(at, |n| n + 1);
+                    self.take_event(next.event, &mut outcome);
+                }
+                Err(error @ Error::Lost { .. }) => match self.again(number, at, &error).await {
+                    Ok(again) => {
+                        imp.control.replace(Some(again.control()));
+                        follow = again;
+                    }
+                    Err(problem) => outcome.problem = Some(problem),
+                },
                 Err(error) => outcome.problem = Some(error.into()),
             }
         }
@@ -133,6 +145,19 @@ impl ProgressPage {
         outcome.took = began.elapsed();
         outcome.cancelled = imp.cancelled.get();
         outcome
+    }
+
+    /// The run once more, when the connection to its machine was lost: it goes on there.
+    async fn again(&self, run: u32, next: u64, lost: &Error) -> Result<Follow, Problem> {
+        let imp = self.imp();
+        imp.log.push(Kind::Warning, &told(&tell::sentence(&lost.to_string())));
+        imp.head
+            .set_text(gettext("The connection was lost. The work goes on there; trying to reach it again."));
+        let Some(window) = Window::of(self) else { return Err(lost.clone().into()) };
+        let again = window.machine().follow_again(run, next).await?;
+        imp.log.push(Kind::Note, &gettext("The connection is there again."));
+        self.tell_title(imp.undoing.get());
+        Ok(again)
     }
 
     /// Asks the run to stop and to take back what it did.
@@ -213,6 +238,10 @@ impl ProgressPage {
                 };
                 log.push(kind, &told(&text));
                 outcome.checks.push(check);
+            }
+            Event::Kernel { result } => {
+                let kind = if result.good { Kind::Good } else { Kind::Error };
+                log.push(kind, &told(&format!("{}: {}", result.kernel, result.text)));
             }
             Event::Finished { state, message } => {
                 log.push(Kind::Note, &told(&message));

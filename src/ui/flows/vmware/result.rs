@@ -143,20 +143,22 @@ impl ResultPage {
         back.add_suffix(&show);
         group.add(&back);
         if let Some(plan) = plan.filter(|_| outcome.state == Some(RunState::Done)) {
-            let choices = plan.choices.clone();
+            let (flow, choices) = (plan.flow.clone(), plan.choices.clone());
             let save = text_row(
                 &gettext("Profile"),
                 &gettext("Keep these choices for the next kernel or another machine"),
             );
             save.add_suffix(&button(&gettext("Save\u{2026}"), move |window| {
-                window.ask_to_save(choices.clone());
+                window.ask_to_save(flow.clone(), choices.clone());
             }));
             group.add(&save);
         }
         if matches!(outcome.state, Some(RunState::Done | RunState::Failed | RunState::UndoStopped)) {
             let run = outcome.run;
             let undo = text_row(&gettext("Take it back"), &gettext("Shows first what would come back"));
-            undo.add_suffix(&button(&gettext("Take Back\u{2026}"), move |window| window.ask_to_undo(run)));
+            undo.add_suffix(&button(&gettext("Take Back\u{2026}"), move |window| {
+                window.ask_to_undo(run, Vec::new())
+            }));
             group.add(&undo);
         }
     }

@@ -118,11 +118,13 @@ impl ReviewPage {
         if plan.is_empty() {
             imp.head.set_text(gettext("There is nothing to do: everything is as it should be."));
         } else {
-            let kernels = plan.details.get("kernels").cloned().unwrap_or_default();
-            imp.head.set_text(gettext_f(
-                "Just this is done when you choose Apply, for {kernels}. Nothing was changed so far.",
-                &[("kernels", &kernels)],
-            ));
+            imp.head.set_text(match plan.details.get("kernels") {
+                Some(kernels) => gettext_f(
+                    "Just this is done when you choose Apply, for {kernels}. Nothing was changed so far.",
+                    &[("kernels", kernels)],
+                ),
+                None => gettext("Just this is done when you choose Apply. Nothing was changed so far."),
+            });
             self.add_warnings(plan);
             self.add_steps(steps);
             self.add_permissions(plan);
