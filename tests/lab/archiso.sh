@@ -74,7 +74,8 @@ mmdebstrap --quiet --variant=minbase --include=systemd-sysv,dbus,kmod,udev bookw
   fail "mmdebstrap: $(tail -n 5 "$scratch/mmdebstrap.log")"
 mkdir "$scratch/base"
 tar -C "$scratch/base" --exclude='./dev/*' -xf "$scratch/base.tar"
-rm -rf "$scratch/base"/{boot,proc,sys,run,tmp,var/lib/apt,var/cache/apt} "$scratch/base.tar"
+# No package of Arch has what belongs to one machine either; pacman overwrites nothing that a profile brought.
+rm -rf "$scratch/base"/{boot,proc,sys,run,tmp,var/lib/apt,var/cache/apt,etc/hostname,etc/resolv.conf} "$scratch/base.tar"
 package base "$scratch/base"
 
 ramdisk=$scratch/ramdisk
@@ -119,7 +120,8 @@ for name in mkinitcpio mkinitcpio-archiso; do
   echo "stands for $name" >"$scratch/$name/usr/share/doc/$name/README"
   package "$name" "$scratch/$name"
 done
-repo-add -q "$repo/local.db.tar.gz" "$repo"/*.pkg.tar.zst
+# `local` is what pacman calls its own list of what is installed.
+repo-add -q "$repo/made-here.db.tar.gz" "$repo"/*.pkg.tar.zst
 
 # --- the profile, and a project ---
 
@@ -141,7 +143,10 @@ airootfs_image_tool_options=('-comp' 'zstd' '-Xcompression-level' '1')
 file_permissions=(["/etc/secret"]="0:0:400")
 END
 printf '%s\n' base linux mkinitcpio mkinitcpio-archiso >"$profile/packages.x86_64"
-printf '[options]\nArchitecture = x86_64\nSigLevel = Never\n[local]\nServer = file://%s\n' "$repo" >"$profile/pacman.conf"
+# One configuration for the build, and one that only means something in the image.
+configuration() { printf '[options]\nArchitecture = x86_64\nSigLevel = Never\n[made-here]\nServer = file://%s\n' "$1"; }
+configuration "$repo" >"$scratch/online.conf"
+configuration /opt/packages >"$profile/pacman.conf"
 echo secret >"$profile/airootfs/etc/secret"
 echo lab-test >"$profile/airootfs/etc/machine-name"
 cat >"$profile/grub/grub.cfg" <<'END'
@@ -161,7 +166,7 @@ before=$(find "$profile" -type f -exec sha256sum {} + | sort | sha256sum)
 # --- built, looked into, booted ---
 
 "$hostwright" lab build "$project" --name demo --profile "$profile" \
-  --pacman-conf "$profile/pacman.conf" --autorun ./run.sh --power-off --output "$scratch/demo.iso" ||
+  --pacman-conf "$scratch/online.conf" --autorun ./run.sh --power-off --output "$scratch/demo.iso" ||
   fail "the image could not be built"
 [[ $(find "$profile" -type f -exec sha256sum {} + | sort | sha256sum) == "$before" ]] || fail "the profile was changed"
 say "built in $((SECONDS - started)) s"
@@ -171,7 +176,7 @@ unsquashfs -q -n -d "$scratch/out/root" "$scratch/out/root.sfs" >/dev/null
 [[ -x $scratch/out/root/root/demo/run.sh ]] || fail "the project's script is not in the image, or not executable"
 [[ $(stat -c %a "$scratch/out/root/etc/secret") == 400 ]] || fail "the profile's own permissions are lost"
 [[ -e $scratch/out/root/etc/hostwright/project.env ]] || fail "the environment file is not in the image"
-grep -q "$repo" "$scratch/out/root/etc/pacman.conf" 2>/dev/null && fail "the build's pacman.conf was left in the image"
+cmp -s "$profile/pacman.conf" "$scratch/out/root/etc/pacman.conf" || fail "the profile's pacman.conf is not in the image"
 if ! "$hostwright" lab boot --iso "$scratch/demo.iso" --firmware uefi -m 1G --timeout 15m; then
   tail -n 40 "$scratch"/state/hostwright/lab/*/console.log >&2
   fail "the image did not boot to its end"
