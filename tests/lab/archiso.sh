@@ -25,21 +25,25 @@ if [[ -z $mkarchiso ]]; then
   say "NOT RUN: there is no mkarchiso; Debian has no package of it. Say with MKARCHISO where the script is"
   exit
 fi
-# Commands are looked for in the usual places only: there it has to be, in a namespace of this test's own.
-if [[ $mkarchiso != /usr/bin/* && $mkarchiso != /usr/local/bin/* ]]; then
-  mkarchiso=$(readlink -f "$mkarchiso")
-  folder=$(mktemp -d)
-  install -m 755 "$mkarchiso" "$folder/mkarchiso"
+# Commands are looked for in the usual places only: there it has to be, in a namespace of this test's own. And Debian's
+# GRUB has no sbat.csv, which Arch's has and mkarchiso puts into the boot loader (shim's SBAT.md tells what it says).
+if [[ -z ${ARCHISO_PLACES:-} ]]; then
+  places=$(mktemp -d)
+  mkdir "$places/bin" "$places/grub"
+  install -m 755 "$(readlink -f "$mkarchiso")" "$places/bin/mkarchiso"
+  cp -a /usr/share/grub/. "$places/grub"
+  [[ -e $places/grub/sbat.csv ]] ||
+    printf 'sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md\n' >"$places/grub/sbat.csv"
   # shellcheck disable=SC2016 # the inner shell's
-  exec unshare --mount --propagation private -- bash -c \
-    'mount --bind "$1" /usr/local/bin && umask 022 && MKARCHISO=/usr/local/bin/mkarchiso exec "$0"' \
-    "$(readlink -f "$0")" "$folder"
+  ARCHISO_PLACES=$places exec unshare --mount --propagation private -- bash -c \
+    'mount --bind "$1/bin" /usr/local/bin && mount --bind "$1/grub" /usr/share/grub && umask 022 &&
+      MKARCHISO=/usr/local/bin/mkarchiso exec "$0"' "$(readlink -f "$0")" "$places"
 fi
 for tool in pacman pacstrap repo-add mksquashfs unsquashfs grub-mkstandalone mkfs.fat mcopy xorriso mmdebstrap busybox; do
   command -v "$tool" >/dev/null || fail "$tool is missing; run \`scripts/deps.sh lab\`"
 done
 scratch=$(mktemp -d "${TMPDIR:-/var/tmp}/hostwright-archiso.XXXXXX")
-trap 'rm -rf --one-file-system "$scratch"' EXIT
+trap 'rm -rf --one-file-system "$scratch" "$ARCHISO_PLACES"' EXIT
 export XDG_STATE_HOME=$scratch/state XDG_CACHE_HOME=$scratch/cache
 repo=$scratch/repo
 mkdir -p "$repo"
