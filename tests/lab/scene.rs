@@ -21,7 +21,10 @@ impl Scene {
 
     /// `hostwright lab …` with a known environment and nothing on standard input.
     pub fn lab<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hostwright"));
+        // Where tests are started in the background SIGINT is ignored, and that is inherited: an interruption before the
+        // program has its own handler would be lost.
+        let mut command = Command::new("/usr/bin/env");
+        command.arg("--default-signal=INT").arg(env!("CARGO_BIN_EXE_hostwright"));
         command.env_clear().env("HOME", self.home.path()).env("LANG", "C.UTF-8").env("COLUMNS", "200");
         // What is taken out of kernels is the same for all tests.
         command.env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("lab cache, shared"));
