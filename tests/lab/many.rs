@@ -13,7 +13,9 @@ fn start(scene: &Scene, name: &str, more: &[&str]) -> Child {
     let mut child = scene.lab(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "up\n", "{name}");
+    if line != "up\n" {
+        panic!("{name}: {line:?} {}", text(&child.wait_with_output().unwrap().stderr));
+    }
     child
 }
 
