@@ -18,8 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use zbus::Connection;
 
-/// How many of ssh's last lines are kept.
-const LINES: usize = 12;
+/// How many of ssh's last lines are kept; what it says of a host key that changed has fourteen.
+const LINES: usize = 30;
 
 /// How long ssh may take to say why after the connection is gone.
 const LAST_WORDS: Duration = Duration::from_secs(3);

@@ -22,7 +22,7 @@ const DEPTH: u8 = 6;
 const LONGEST: usize = 4000;
 
 /// What joins sentences and their parts, from coarse to fine.
-const JOINTS: [&str; 5] = ["\n", ". ", "; ", ": ", ", "];
+const JOINTS: [&str; 7] = ["\n", ". ", " \u{b7} ", " \u{2192} ", "; ", ": ", ", "];
 
 /// Of how many pieces a sentence may be made.
 const MOST_PIECES: usize = 4;
