@@ -155,31 +155,37 @@ def a_profile_goes_to_a_file_and_comes_back():
     until("the file", lambda: os.path.exists(place))
     app.wait_for("Exported")
     before = json.load(open(place))
+    app.close()
     subprocess.run(["hostwright", "profile", "remove", "desk"], check=True)
-    app.press("push button", "Look again")
-    app.wait_for("No profiles yet")
-    app.press("push button", "Import a profile\u2026")
-    type_path(app, place)
-    app.wait_for("Saved as")
+    bring(place)
+    until("the profile", lambda: os.path.exists(os.path.join(saved(), "desk.json")))
     after = json.load(open(os.path.join(saved(), "desk.json")))
     if before != after:
         raise Failed(f"another profile came back: {before} {after}")
     # A broken one is told by the field that is wrong, and nothing is saved.
     broken = os.path.join(os.environ["HOME"], "broken.hostwright-profile")
     with open(broken, "w", encoding="utf-8") as to:
-        json.dump({**before, "name": "broken", "choices": {"kernel": "all"}}, to)
-    app.press("push button", "Import a profile\u2026")
-    type_path(app, broken)
-    app.wait_for("unknown field")
-    app.wait_for("kernel")
-    app.press("push button", "Close")
+        json.dump({**before, "name": "broken", "flows": {"vmware": {"kernel": "all"}}}, to)
+    bring(broken, says=["unknown field", "kernel"])
     if os.path.exists(os.path.join(saved(), "broken.json")):
         raise Failed("a broken profile was saved")
-    app.close()
     # A file that is opened leads to the assistant with its choices.
     app = App("--profile", place)
     app.wait_for("Modules for VMware")
     app.wait_for("desk")
+    app.close()
+
+
+def bring(path, says=("Saved as",)):
+    """Imports a file in a window of its own."""
+    app = App()
+    app.find("push button", "Main menu")
+    app.key("ctrl+p")
+    app.find("push button", "Import a profile")
+    app.press("push button", "Import a profile\u2026")
+    type_path(app, path)
+    for words in says:
+        app.wait_for(words)
     app.close()
 
 
