@@ -166,7 +166,7 @@ def a_profile_goes_to_a_file_and_comes_back():
     broken = os.path.join(os.environ["HOME"], "broken.hostwright-profile")
     with open(broken, "w", encoding="utf-8") as to:
         json.dump({**before, "name": "broken", "flows": {"vmware": {"kernel": "all"}}}, to)
-    bring(broken, says=["unknown field", "kernel"])
+    bring(broken, says=["nknown field", "kernel"])
     if os.path.exists(os.path.join(saved(), "broken.json")):
         raise Failed("a broken profile was saved")
     # A file that is opened leads to the assistant with its choices.
