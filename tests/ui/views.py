@@ -49,6 +49,13 @@ def running():
     return [line for line in found.stdout.splitlines() if "qemu-system" in line]
 
 
+def answer(app, name):
+    """Presses a button by keyboard."""
+    app.find("push button", name)
+    app.tab_to("push button", name)
+    app.key("Return")
+
+
 def boot(app, command):
     """Boots a kernel with nothing but this command in it."""
     app.wait_for("What to boot")
@@ -69,7 +76,7 @@ def the_lab_boots_a_kernel_and_tells_its_exit_status():
     app.wait_for("Timeline")
     named(app, "the report")
     # The console is still there, and the report behind it.
-    app.press("push button", "Show")
+    answer(app, "Show")
     app.wait_for("lines")
     app.key("alt+Left")
     app.wait_for("Exit status")
@@ -88,7 +95,7 @@ def a_guest_is_ended_when_that_is_wished():
     app.wait_for("Run by", PATIENT)
     time.sleep(3)
     app.key("ctrl+c")
-    app.press("push button", "End the Guest")
+    answer(app, "End the Guest")
     app.wait_for("Cancelled", PATIENT)
     if running():
         raise Failed(f"guests are left: {running()}")
@@ -98,10 +105,10 @@ def a_guest_is_ended_when_that_is_wished():
     time.sleep(3)
     # Closing asks first.
     app.key("ctrl+q")
-    app.press("push button", "Keep It Running")
+    answer(app, "Keep It Running")
     app.wait_for("Run by")
     app.key("ctrl+q")
-    app.press("push button", "End It and Close")
+    answer(app, "End It and Close")
     until("the end of the assistant", lambda: app.process.poll() is not None)
     App.open.remove(app)
     if running():
