@@ -77,7 +77,7 @@ def the_lab_boots_a_kernel_and_tells_its_exit_status():
     named(app, "the report")
     # The console is still there, and the report behind it.
     answer(app, "Show")
-    app.wait_for("lines")
+    app.wait_for("Console of run")
     app.key("alt+Left")
     app.wait_for("Exit status")
     app.key("alt+Left")
