@@ -143,8 +143,8 @@ fn descendants(of: u32) -> Vec<i32> {
     let mut found = vec![i32::try_from(of).unwrap()];
     let mut at = 0;
     while at < found.len() {
-        let of = found[at];
-        found.extend(parents.iter().filter(|(_, parent)| *parent == of).map(|(pid, _)| *pid));
+        let above = found[at];
+        found.extend(parents.iter().filter(|(_, parent)| *parent == above).map(|(pid, _)| *pid));
         at += 1;
     }
     found.remove(0);
