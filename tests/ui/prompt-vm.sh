@@ -125,7 +125,6 @@ unshare --mount --pid --fork --kill-child -- bash -euo pipefail -c '
   mount -t tmpfs tmpfs "$1/run"
   exec chroot "$1" hostwright --root / vmware plan --kernel all' plan "$m" >"$work/plan" 2>&1 ||
   { tail -n 20 "$work/plan" >&2 && echo "prompt-vm: no plan can be made in the root" >&2 && exit 1; }
-ls -lR "$m/var/cache/hostwright" | head -20
 umount "$m"
 
 # --- the machine ---
