@@ -212,16 +212,11 @@ pub(super) async fn answer(window: &Window, place: &Place, prompt: &Prompt) -> O
         glib::clone!(
             #[strong]
             typed,
-            #[weak]
-            entry,
             move |_, _| {
                 typed.replace(entry.text().to_string());
             }
         ),
     );
-    // Kept longer than its dialog, it would tell assistive tools of a widget that has no place any more, which ends
-    // GTK 4.8.
-    drop((list, entry));
     (super::dialogs::answer(&dialog).await == "yes").then(|| typed.take())
 }
 
