@@ -25,10 +25,10 @@ endif
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 TARGET := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
-SCRIPTS := scripts/*.sh tests/*/*.sh .ci/run
+SCRIPTS := scripts/*.sh tests/*/*.sh tests/vgpu/lab/*.sh .ci/run
 
 .DEFAULT_GOAL := build
-.PHONY: build deps run test screenshots lint bench doc install uninstall test-kernels test-lab help
+.PHONY: build deps run test screenshots lint bench doc install uninstall test-kernels test-lab test-vgpu help
 
 build: ## build the programs
 	$(CARGO) build --profile $(PROFILE) --no-default-features --bins
@@ -72,6 +72,11 @@ test-lab: ## build images, boot them with BIOS and UEFI, kill builds and clean u
 	@scripts/deps.sh lab
 	$(CARGO) build --no-default-features --bins
 	TARGET="$(TARGET_DIR)/debug" tests/lab/images.sh
+
+test-vgpu: ## take a Debian dressed as Proxmox through both stages of vGPU and back, in a VM
+	@scripts/deps.sh vgpu
+	$(CARGO) build --no-default-features --bins
+	$(AS_ROOT) tests/vgpu/vm.sh "$(TARGET_DIR)/debug" bookworm
 
 lint: ## formatting, clippy with the house rules, scripts, licences of dependencies
 	$(CARGO) fmt --check

@@ -6,6 +6,7 @@
 #   deps.sh            to build, to run, for `make run` and `make test`
 #   deps.sh kernels    also for `make test-kernels`
 #   deps.sh lab        also for `make test-lab`
+#   deps.sh vgpu       also for `make test-vgpu`
 #
 # Quick when all is there. As another user than root it uses sudo.
 set -euo pipefail
@@ -46,6 +47,10 @@ if [[ ${1:-} == lab ]]; then
   packages+=(squashfs-tools uidmap)                        # the layers of an image
   packages+=(grub-common grub-pc-bin grub-efi-amd64-bin)   # what boots an image
   packages+=(xorriso mtools dosfstools e2fsprogs fdisk)    # ISO and disk images
+fi
+
+if [[ ${1:-} == vgpu ]]; then
+  packages+=(apt-utils dpkg-dev gnupg e2fsprogs)           # a signed repository, and a disk with a file system
 fi
 
 # Whether a kernel is here with headers that something can be built against.

@@ -14,6 +14,7 @@ fn published() -> Vec<(&'static str, Schema)> {
         ("choices-vmware", schema_for!(Choices)),
         ("choices-wayland", schema_for!(hostwright::flows::wayland::Choices)),
         ("choices-tuning", schema_for!(hostwright::flows::tuning::Choices)),
+        ("choices-vgpu", schema_for!(hostwright::flows::vgpu::Choices)),
         ("tunables", schema_for!(Vec<hostwright::flows::tuning::Evaluated>)),
         ("plan", schema_for!(Plan)),
         ("event", schema_for!(Event)),

@@ -135,6 +135,9 @@ fn sealed(inputs: &Inputs) -> Result<Vec<Sealed>, Problem> {
     let failed = |e: SealedError| Problem::internal("hand over the archives", &e);
     let mut files: Vec<Sealed> =
         inputs.sealed.values().map(|b| Sealed::source(b)).collect::<Result<_, _>>().map_err(failed)?;
+    for (sha256, file) in &inputs.large {
+        files.push(Sealed::large(sha256, file).map_err(failed)?);
+    }
     if let Some(password) = &inputs.mok_password {
         files.push(Sealed::mok_password(password.expose()).map_err(failed)?);
     }

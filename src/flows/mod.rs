@@ -25,7 +25,7 @@ pub enum PlanError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// There is no such flow.
-    #[error("there is no flow called `{0}`; there are: tuning, vmware, wayland")]
+    #[error("there is no flow called `{0}`; there are: tuning, vgpu, vmware, wayland")]
     UnknownFlow(String),
     /// The choices are no valid document for this flow.
     #[error("the choices are not valid: {0}")]
@@ -54,6 +54,7 @@ pub fn plan(
         vmware::FLOW => vmware::plan_here(host, choices, inputs, cancel, sink),
         wayland::FLOW => wayland::plan_here(host, choices),
         tuning::FLOW => tuning::plan_here(host, choices),
+        vgpu::FLOW => vgpu::plan_here(host, choices),
         other => Err(PlanError::UnknownFlow(other.to_owned())),
     }?;
     for warning in &plan.warnings {
@@ -79,6 +80,7 @@ pub fn check(host: &Host, plan: &Plan) -> Vec<Check> {
         vmware::FLOW => vmware::check::check(host, plan),
         wayland::FLOW => wayland::check(host, plan),
         tuning::FLOW => tuning::check(host, plan),
+        vgpu::FLOW => vgpu::check::check(host, plan),
         _ => Vec::new(),
     }
 }

@@ -27,7 +27,7 @@ pub use error::Error;
 pub use follow::{Follow, RunEvent};
 pub use power::restart;
 pub use proxy::RunProxy;
-pub use sealed::{Sealed, SealedError, read_sealed};
+pub use sealed::{Sealed, SealedError, read_sealed, seal_file, take_sealed};
 
 /// The helper's name on the system bus; also the name of its interface.
 pub const NAME: &str = "org.hostwright.Helper1";
@@ -41,6 +41,8 @@ pub const RUN_INTERFACE: &str = "org.hostwright.Helper1.Run";
 pub const MOK_PASSWORD: &str = "mok-password";
 /// The prefix of the name of a sealed source archive; its SHA-256 (hexadecimal) follows.
 pub const SOURCE_PREFIX: &str = "source:";
+/// The prefix of the name of a sealed file too large for memory (a driver); its SHA-256 (hexadecimal) follows.
+pub const LARGE_PREFIX: &str = "large:";
 
 /// The object path of a run.
 pub fn run_path(run: u32) -> String {

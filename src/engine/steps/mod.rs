@@ -5,15 +5,20 @@
 //! A step is cut at the unit of reversion. Its data is complete: nothing is decided while it runs.
 //! New fields get a default; a change of meaning gets a new variant, so that old journals keep parsing.
 
+mod build_library;
 mod build_modules;
 mod copy_file;
 mod create_signing_key;
 mod depmod;
+mod enable_services;
 mod enroll_key;
+mod install_driver;
 mod install_module;
 mod install_packages;
+mod keep_file;
 mod load_modules;
 mod module_index;
+mod pin_kernel;
 mod preview;
 mod rebuild_initramfs;
 mod rehearse;
@@ -23,26 +28,33 @@ mod running_kernel;
 mod services;
 mod set_kernel_parameters;
 mod set_running_values;
+mod set_vm_option;
 mod stop_services;
 mod unload_modules;
 mod update_boot_loader;
 mod update_package_lists;
 mod write_file;
 
+pub use build_library::BuildLibrary;
 pub use build_modules::{BuildModules, Compiler, Mode, ModuleBuild, SourceRef};
 pub use copy_file::CopyFile;
 pub use create_signing_key::CreateSigningKey;
 pub use depmod::Depmod;
+pub use enable_services::EnableServices;
 pub use enroll_key::EnrollKey;
+pub use install_driver::{DriverPatch, InstallDriver};
 pub use install_module::{Compression, InstallModule, SignWith};
 pub use install_packages::InstallPackages;
+pub use keep_file::KeepFile;
 pub use load_modules::LoadModules;
+pub use pin_kernel::PinKernel;
 pub use rebuild_initramfs::{InitramfsTool, RebuildInitramfs};
 pub use rehearse::Rehearse;
 pub use remove_file::RemoveFile;
 pub use restart_services::RestartServices;
 pub use set_kernel_parameters::{ParameterFile, SetKernelParameters};
 pub use set_running_values::{RunningValue, SetRunningValues};
+pub use set_vm_option::SetVmOption;
 pub use stop_services::StopServices;
 pub use unload_modules::UnloadModules;
 pub use update_boot_loader::{BootLoaderTool, UpdateBootLoader};
@@ -151,6 +163,12 @@ impl Step {
             Self::SetRunningValues(s) => s,
             Self::InstallPackages(s) => s,
             Self::UpdatePackageLists(s) => s,
+            Self::BuildLibrary(s) => s,
+            Self::EnableServices(s) => s,
+            Self::InstallDriver(s) => s,
+            Self::KeepFile(s) => s,
+            Self::PinKernel(s) => s,
+            Self::SetVmOption(s) => s,
         }
     }
 
@@ -217,4 +235,16 @@ pub enum Step {
     InstallPackages(InstallPackages),
     /// Fetch the lists of packages anew.
     UpdatePackageLists(UpdatePackageLists),
+    /// Build a library from Rust sources in the sandbox, and install it.
+    BuildLibrary(BuildLibrary),
+    /// Enable services, and start them.
+    EnableServices(EnableServices),
+    /// Install NVIDIA's vGPU host driver.
+    InstallDriver(InstallDriver),
+    /// Keep a large file that came with the run.
+    KeepFile(KeepFile),
+    /// Pin the kernel that a Proxmox host starts.
+    PinKernel(PinKernel),
+    /// Set an option of a virtual machine of Proxmox.
+    SetVmOption(SetVmOption),
 }
