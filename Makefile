@@ -28,12 +28,13 @@ TARGET := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 SCRIPTS := scripts/*.sh tests/*/*.sh tests/vgpu/lab/*.sh .ci/run
 
 .DEFAULT_GOAL := build
-.PHONY: build deps run test screenshots lint bench doc install uninstall test-kernels test-lab test-vgpu help
+.PHONY: build deps run test screenshots sweep test-prompt test-debian-13 lint bench doc install uninstall test-kernels test-lab test-vgpu test-ansible test-boot test-wayland fuzz help
 
 build: ## build the programs
 	$(CARGO) build --profile $(PROFILE) --no-default-features --bins
 ifneq ($(GUI),no)
 	$(CARGO) build --profile $(PROFILE) --bin hostwright-assistant
+	scripts/catalogues.sh $(TARGET_DIR)/share/locale
 endif
 
 deps: ## install what is needed to build, run and test (by apt, with root or sudo)
@@ -52,14 +53,29 @@ ifneq ($(AS_ROOT),)
 	$(CARGO) test --no-default-features --test helper --config "target.'cfg(unix)'.runner = 'sudo'"
 endif
 	$(CARGO) build --bin hostwright-assistant
+	$(AS_ROOT) env PROFILE=dev tests/bus/gone.sh
 	$(AS_ROOT) env PROFILE=dev scripts/practice-host.sh
 	$(AS_ROOT) env PROFILE=dev tests/ui/run.sh
 
-screenshots: ## pictures of every page of the assistant, in target/screenshots
+screenshots: ## pictures of every page of the assistant, in target/screenshots (LOOKS="wide-light german": only these)
 	$(CARGO) build --no-default-features --bins
 	$(CARGO) build --bin hostwright-assistant
 	mkdir -p target/screenshots
-	$(AS_ROOT) env PROFILE=dev SHOTS=$(CURDIR)/target/screenshots tests/ui/screenshots.sh
+	$(AS_ROOT) env PROFILE=dev SHOTS=$(CURDIR)/target/screenshots tests/ui/screenshots.sh $(LOOKS)
+
+sweep: ## every page of the assistant: names, sizes, order of focus; narrow, large text, right to left
+	$(CARGO) build --no-default-features --bins
+	$(CARGO) build --bin hostwright-assistant
+	$(AS_ROOT) env PROFILE=dev tests/ui/sweep.sh
+
+test-prompt: ## a desktop's own polkit agent, in a virtual machine: our words in it, a picture in target/prompt
+	@scripts/deps.sh lab
+	$(CARGO) build --no-default-features --bins
+	$(CARGO) build --bin hostwright-assistant
+	$(AS_ROOT) tests/ui/prompt-vm.sh $(TARGET_DIR)/debug
+
+test-debian-13: ## builds the assistant with Debian 13's GTK, and shows it there: pictures in target/debian-13
+	$(AS_ROOT) tests/ui/debian-13.sh
 
 test-kernels: ## build the modules for other releases' kernels, and load them in VMs
 	@scripts/deps.sh kernels
@@ -67,11 +83,38 @@ test-kernels: ## build the modules for other releases' kernels, and load them in
 	tests/kernels/roots.sh
 	$(AS_ROOT) env PROFILE=dev VMWARE_SOURCES="$(VMWARE_SOURCES)" tests/kernels/matrix.sh
 	if command -v apt-get >/dev/null; then $(AS_ROOT) env PROFILE=dev tests/kernels/updates.sh; fi
+	if command -v apt-get >/dev/null; then $(AS_ROOT) env PROFILE=dev tests/kernels/dkms.sh; fi
 
-test-lab: ## build images, boot them with BIOS and UEFI, kill builds and clean up after them
+test-lab: ## build images, boot them (BIOS, UEFI, Secure Boot), many kernels, killed builds, a USB stick
 	@scripts/deps.sh lab
 	$(CARGO) build --no-default-features --bins
 	TARGET="$(TARGET_DIR)/debug" tests/lab/images.sh
+	TARGET="$(TARGET_DIR)/debug" tests/lab/share.sh
+	$(AS_ROOT) env TARGET="$(TARGET_DIR)/debug" tests/lab/write.sh
+	TARGET="$(TARGET_DIR)/debug" tests/lab/window.sh
+	$(AS_ROOT) env TARGET="$(TARGET_DIR)/debug" tests/lab/archiso.sh
+
+test-ansible: ## apply a profile to several machines of the test's own, by Ansible over ssh
+	@scripts/deps.sh ansible
+	$(CARGO) build --no-default-features --bins
+	$(AS_ROOT) env PROFILE=dev tests/ansible/fleet.sh
+
+test-boot: ## a real GRUB in a virtual machine: set parameters, restart, see them, take them back, restart (6 minutes)
+	@scripts/deps.sh boot
+	$(CARGO) build --no-default-features --bins
+	$(AS_ROOT) tests/boot/grub-vm.sh "$(TARGET_DIR)/debug"
+
+test-wayland: ## VMware's launchers in a weston session with XWayland
+	@scripts/deps.sh wayland
+	$(CARGO) build --no-default-features --bins
+	PROFILE=dev tests/wayland/session.sh
+
+fuzz: ## the parsers of boot loaders' files, each for TIME seconds (60); needs a nightly Rust and cargo-fuzz
+	for target in plain grub-defaults grub-config loader-entry refind limine vmware-config; do \
+	  mkdir -p fuzz/corpus/$$target && \
+	  $(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+	    -max_total_time=$(or $(TIME),60) -max_len=4096 || exit 1; \
+	done
 
 test-vgpu: ## take a Debian dressed as Proxmox through both stages of vGPU and back, in a VM
 	@scripts/deps.sh vgpu
@@ -85,7 +128,7 @@ lint: ## formatting, clippy with the house rules, scripts, licences of dependenc
 	if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); fi
 	scripts/licences.sh
 	if command -v xgettext >/dev/null; then scripts/pot.sh --check; fi
-	if command -v desktop-file-validate >/dev/null; then tests/ui/metadata.sh; fi
+	tests/ui/metadata.sh
 
 bench: ## the benchmarks
 	$(CARGO) bench --no-default-features
@@ -96,8 +139,8 @@ doc: ## the documentation of the code, in target/doc
 install: ## install what was built: PREFIX=/usr/local, DESTDIR for packages
 	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" TARGET="$(TARGET)" scripts/install.sh install
 
-uninstall: ## remove what `make install` installed
-	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" TARGET="$(TARGET)" scripts/install.sh uninstall
+uninstall: ## remove what `make install` installed; asks whether to take changes back first (UNDO=yes, UNDO=no)
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" TARGET="$(TARGET)" UNDO="$(UNDO)" scripts/install.sh uninstall
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'

@@ -6,14 +6,15 @@
 //! Fails when a guest without a root takes more than 1.1 × plain QEMU, one with this machine's root more than
 //! 0.4 × virtme-ng, or an initramfs 50 ms (200 ms with modules) or more.
 //!
-//! `LAB_KERNEL` names the image (the newest in `/boot`), `VNG` virtme-ng's program (`vng` in `PATH`; left out when
-//! there is none), `ROUNDS` how often each is measured (5). Plain QEMU needs a static busybox.
+//! `LAB_KERNEL` names the image (the newest in `/boot`), `VNG` virtme-ng's program (`vng` in `PATH`; left out when there is
+//! none), `VIRTIOFSD` a virtiofsd of 1.11 or newer (the one in `PATH`; left out when there is none), `ONLY=reading` leaves
+//! out all but the reading of files, `ROUNDS` how often each is measured (5). Plain QEMU needs a static busybox.
 
 #![allow(clippy::print_stdout, clippy::expect_used, clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use hostwright::guest::modules::Need;
 use hostwright::guest::spec::{Accelerator, Boot, Display, Guest, GuestRoot, KernelBoot, Network, Task};
-use hostwright::guest::{GuestEvent, Outcome, Report, Setup, initramfs, kernel, run};
+use hostwright::guest::{GuestEvent, Outcome, Report, Setup, Sharing, initramfs, kernel, run};
 use hostwright::host::{Cancel, Host};
 use hostwright::init::config::Config;
 use hostwright::init::newc::Archive;
@@ -70,6 +71,10 @@ struct Bench {
 impl Bench {
     /// A guest of the lab: what it wrote, how long it took, and its report.
     fn lab(&self, root: GuestRoot, argv: &[&str]) -> (String, f64, Report) {
+        self.lab_sharing(root, argv, Sharing::NineP)
+    }
+
+    fn lab_sharing(&self, root: GuestRoot, argv: &[&str], sharing: Sharing) -> (String, f64, Report) {
         let guest = Guest {
             boot: Boot::Kernel(boot(&self.image, root, argv)),
             cpus: 1,
@@ -82,7 +87,8 @@ impl Bench {
             until: None,
         };
         let folder = tempfile::tempdir_in(self.dir.path()).unwrap();
-        let setup = Setup::new(&self.host, self.dir.path().join("cache"), folder.path());
+        let mut setup = Setup::new(&self.host, self.dir.path().join("cache"), folder.path());
+        setup.sharing = sharing;
         let mut out = Vec::new();
         let start = Instant::now();
         let report = run(&guest, setup, &Cancel::default(), &mut |event| {
@@ -189,6 +195,19 @@ fn between(text: &str) -> f64 {
     time("after ") - time("before ")
 }
 
+/// Says which way the guest's root came.
+const IS_VIRTIOFS: &str =
+    "ls /sys/bus/virtio/drivers/virtiofs 2>/dev/null | grep -q ^virtio && echo by virtiofs";
+
+/// A virtiofsd that can share read-only: `VIRTIOFSD`, or the one in `PATH`.
+fn virtiofsd() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("VIRTIOFSD") {
+        return Some(named.into());
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join("virtiofsd")).find(|file| file.is_file())
+}
+
 fn reading(bench: &Bench, rounds: usize) {
     let tree = bench.dir.path().join("tree");
     for n in 0..FILES {
@@ -225,18 +244,31 @@ fn reading(bench: &Bench, rounds: usize) {
         "-device".to_owned(),
         format!("virtio-9p-pci,fsdev=t,mount_tag={TAG}"),
     ];
-    let (mut ours, mut plain) = (Vec::new(), Vec::new());
+    let (mut ours, mut virtiofs, mut plain) = (Vec::new(), Vec::new(), Vec::new());
     let inside = read(tree.to_str().unwrap(), "");
+    let daemon = virtiofsd();
     for _ in 0..rounds {
         let root = GuestRoot::Directory { path: "/".into() };
-        ours.push(between(&bench.lab(root, &["sh", "-c", &inside]).0));
+        ours.push(between(&bench.lab(root.clone(), &["sh", "-c", &inside]).0));
+        if let Some(daemon) = &daemon {
+            let sharing = Sharing::By(daemon.clone());
+            let (text, _, _) =
+                bench.lab_sharing(root, &["sh", "-c", &format!("{inside}; {IS_VIRTIOFS}")], sharing);
+            assert!(text.contains("by virtiofs"), "another way was chosen: {text}");
+            virtiofs.push(between(&text));
+        }
         plain.push(between(&bench.plain("q35", &initrd, &share).0));
     }
     let (ours, plain) = (median(ours), median(plain));
-    println!(
-        "reading {FILES} files of 1000 bytes: lab {ours:.2} s   9p by default {plain:.2} s   ratio {:.2}",
-        ours / plain
-    );
+    println!("reading {FILES} files of 1000 bytes:");
+    println!("  9p by default   {plain:>7.2} s");
+    println!("  lab by 9p       {ours:>7.2} s   ratio {:.2}", ours / plain);
+    if virtiofs.is_empty() {
+        println!("  lab by virtiofs: not measured, no virtiofsd (name its program with VIRTIOFSD)");
+    } else {
+        let virtiofs = median(virtiofs);
+        println!("  lab by virtiofs {virtiofs:>7.2} s   ratio {:.2}", virtiofs / plain);
+    }
 }
 
 fn main() {
@@ -247,6 +279,10 @@ fn main() {
     let accelerator = bench.lab(GuestRoot::None, &["true"]).2.accelerator.name;
     bench.kvm = accelerator == "kvm";
     println!("{} on {accelerator}, medians of {rounds}", bench.image.display());
+    if std::env::var("ONLY").is_ok_and(|only| only == "reading") {
+        reading(&bench, rounds);
+        return;
+    }
     let mut good = creation(&bench, &BTreeSet::new(), "without modules", 50.0);
     let modules =
         BTreeSet::from([Need::VirtioPci, Need::Ports, Need::Ninep, Need::Overlay, Need::Disk, Need::Ext4]);

@@ -7,6 +7,9 @@
 #   deps.sh kernels    also for `make test-kernels`
 #   deps.sh lab        also for `make test-lab`
 #   deps.sh vgpu       also for `make test-vgpu`
+#   deps.sh boot       also for `make test-boot`
+#   deps.sh wayland    also for `make test-wayland`
+#   deps.sh ansible    also for `make test-ansible`
 #
 # Quick when all is there. As another user than root it uses sudo.
 set -euo pipefail
@@ -30,23 +33,39 @@ packages=(
   kmod mokutil openssl xz-utils zstd     # modules: index, keys, signatures, compression
   bubblewrap                             # the sandbox that foreign code is built in
   dbus polkitd pkexec                    # the helper's bus and who may use it
+  openssh-server openssh-client          # another machine over ssh; no server is started but by tests
   mmdebstrap debian-archive-keyring      # roots of other releases
   util-linux findutils                   # namespaces of the tests
   libgtk-4-dev libadwaita-1-dev gettext  # the assistant
   adwaita-icon-theme fonts-cantarell     # its looks
   xvfb xdotool imagemagick               # its tests: a screen, keys, pictures
   at-spi2-core gir1.2-atspi-2.0 python3-gi # and what assistive tools see of it
-  appstream desktop-file-utils           # its metadata
+  appstream desktop-file-utils shared-mime-info libgtk-4-bin # its metadata, its pages
   qemu-system-x86 qemu-utils ovmf        # guests of the lab: kernels, disks, UEFI firmware
   git                                    # what belongs to a project that is put into an image
+  fio                                    # the disk benchmark
 )
 if [[ ${1:-} == kernels ]]; then
   packages+=(cpio)
+  packages+=(dkms)                                         # the second way to keep modules across kernel updates
+fi
+if [[ ${1:-} == ansible ]]; then
+  packages+=(ansible python3 openssh-server openssh-client iproute2)
+fi
+if [[ ${1:-} == boot ]]; then
+  packages+=(e2fsprogs)                                    # the disk that GRUB starts from
+fi
+if [[ ${1:-} == wayland ]]; then
+  packages+=(weston xwayland python3-gi gir1.2-gtk-4.0)    # a session, and a program with a window
 fi
 if [[ ${1:-} == lab ]]; then
   packages+=(squashfs-tools uidmap)                        # the layers of an image
   packages+=(grub-common grub-pc-bin grub-efi-amd64-bin)   # what boots an image
   packages+=(xorriso mtools dosfstools e2fsprogs fdisk)    # ISO and disk images
+  packages+=(shim-signed grub-efi-amd64-signed)            # the same for Secure Boot
+  packages+=(pacman-package-manager arch-install-scripts libarchive-tools) # images from Arch profiles
+  packages+=(grub-efi-ia32-bin cpio busybox-static)        # and what their test is made of
+  packages+=(qemu-system-gui)                              # guests in a window
 fi
 
 if [[ ${1:-} == vgpu ]]; then

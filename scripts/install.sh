@@ -74,6 +74,39 @@ put_from() {
   put 644 "$made/file" "$2"
 }
 
+# The same with its words in every language, as far as gettext is here to put them in; --desktop or --xml.
+put_translated() {
+  cp "$2" "$made/template"
+  if [[ $mode == install ]] && command -v msgfmt >/dev/null; then
+    # What it is, msgfmt knows by its name.
+    cp "$2" "$made/$(basename "$3")"
+    msgfmt "$1" --template="$made/$(basename "$3")" -d po --output-file="$made/template" || fail "$2 cannot be translated"
+  fi
+  put_from "$made/template" "$3"
+}
+
+# What was done to this machine is taken back by the program itself, so before it goes. UNDO=yes or UNDO=no says so
+# without being asked.
+if [[ $mode == uninstall && -z $DESTDIR && -x $bindir/hostwright && -d /var/lib/hostwright ]]; then
+  if ! standing=$("$bindir/hostwright" --json undo --all --preview 2>/dev/null); then
+    echo "install: whether something is left to take back could not be looked at" >&2
+    left_standing=yes
+  elif [[ $standing != "[]" ]]; then
+    answer=${UNDO:-}
+    if [[ -z $answer && -t 0 && -t 1 ]]; then
+      "$bindir/hostwright" runs || true
+      read -r -p "Take all of it back before Hostwright is removed? [y/N] " answer || true
+    fi
+    case $answer in
+      [yY] | yes)
+        "$bindir/hostwright" undo --all --yes ||
+          fail "not everything could be taken back, so that nothing was removed; look at it with \`hostwright runs\`, or remove with UNDO=no"
+        ;;
+      *) left_standing=yes ;;
+    esac
+  fi
+fi
+
 # What the program says of itself: pages and completions cannot differ from it.
 shopt -s nullglob
 if [[ $mode == install ]]; then
@@ -100,10 +133,10 @@ put 755 "$TARGET/hostwright-helper" "$libexecdir/hostwright-helper"
 # A headless build has no assistant.
 if [[ $mode == uninstall || -x $TARGET/hostwright-assistant ]]; then
   put 755 "$TARGET/hostwright-assistant" "$bindir/hostwright-assistant"
-  put_from data/desktop/org.hostwright.Hostwright.desktop.in "$datadir/applications/$app.desktop"
+  put_translated --desktop data/desktop/$app.desktop.in "$datadir/applications/$app.desktop"
   put_from data/desktop/org.hostwright.Hostwright.service.in "$datadir/dbus-1/services/$app.service"
-  put 644 data/desktop/$app.metainfo.xml "$datadir/metainfo/$app.metainfo.xml"
-  put 644 data/desktop/$app.mime.xml "$datadir/mime/packages/$app.xml"
+  put_translated --xml data/desktop/$app.metainfo.xml "$datadir/metainfo/$app.metainfo.xml"
+  put_translated --xml data/desktop/$app.mime.xml "$datadir/mime/packages/$app.xml"
   put 644 resources/icons/$app.svg "$datadir/icons/hicolor/scalable/apps/$app.svg"
   put 644 resources/icons/$app-symbolic.svg "$datadir/icons/hicolor/symbolic/apps/$app-symbolic.svg"
   for catalogue in po/*.po; do
@@ -112,15 +145,20 @@ if [[ $mode == uninstall || -x $TARGET/hostwright-assistant ]]; then
     put 644 "$made/catalogue" "$datadir/locale/$language/LC_MESSAGES/hostwright.mo"
   done
 fi
+put_from data/desktop/org.hostwright.Hostwright.Notify.desktop.in "/etc/xdg/autostart/$app.Notify.desktop"
 put 644 data/dbus/org.hostwright.Helper1.conf "$policydir/org.hostwright.Helper1.conf"
 put_from data/dbus/org.hostwright.Helper1.service.in "$servicedir/org.hostwright.Helper1.service"
-put 644 data/polkit/org.hostwright.policy "$polkitdir/org.hostwright.policy"
+put_translated --xml data/polkit/org.hostwright.policy "$polkitdir/org.hostwright.policy"
 put_from data/systemd/hostwright-helper.service.in "$libdir/systemd/system/hostwright-helper.service"
 put 644 data/sysusers.d/hostwright.conf "$libdir/sysusers.d/hostwright.conf"
 for page in "${pages[@]}"; do put 644 "$page" "$datadir/man/man1/$(basename "$page")"; done
 put 644 "$made/bash" "$datadir/bash-completion/completions/hostwright"
 put 644 "$made/zsh" "$datadir/zsh/site-functions/_hostwright"
 put 644 "$made/fish" "$datadir/fish/vendor_completions.d/hostwright.fish"
+# What benchmarks of modules build where no product of VMware's is.
+while IFS= read -r file; do
+  put 644 "data/practice/$file" "$datadir/hostwright/practice/$file"
+done < <(cd data/practice && find . -type f -printf '%P\n')
 for schema in data/schemas/*.json; do put 644 "$schema" "$datadir/hostwright/schemas/$(basename "$schema")"; done
 for text in README.md CHANGELOG.md LICENSE; do put 644 "$text" "$datadir/doc/hostwright/$text"; done
 
@@ -147,6 +185,9 @@ if [[ -S /run/dbus/system_bus_socket ]]; then
     echo "install: the system bus could not be told of the change; restart the machine, or reload it by hand" >&2
 fi
 if [[ $mode == uninstall ]]; then
-  echo "What Hostwright changed on this machine stays as it is, and so do its history (/var/lib/hostwright)"
-  echo "and the user hostwright-build. To take changes back, run \`hostwright undo\` before removing it."
+  if [[ ${left_standing:-} == yes ]]; then
+    echo "What Hostwright changed on this machine stays as it is. To take it back, install it again and run"
+    echo "\`hostwright undo --all\`, or \`make uninstall UNDO=yes\`."
+  fi
+  echo "Its history (/var/lib/hostwright) and the user hostwright-build stay."
 fi

@@ -1,8 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Checks that every crate that ends up in the programs may be part of a GPL-3.0-or-later work. Reads only
-# what cargo has already downloaded.
+# Checks that every crate that ends up in the programs may be part of a GPL-3.0-or-later work, and that data/licences.txt,
+# which the assistant shows under About, lists just them. Reads only what cargo has already downloaded.
+#
+#   licences.sh --write   writes data/licences.txt anew
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,6 +26,17 @@ fits() {
   done <<<"${text// AND /$'\n'}"
 }
 
+list=data/licences.txt
+listed() {
+  echo '# Libraries in the programs and their licences; made by scripts/licences.sh --write'
+  cargo tree --offline --locked --edges normal --target x86_64-unknown-linux-gnu --all-features --prefix none --format '{p}|{l}' |
+    sed -e 's/ (\*)|/|/; s/ (\*)$//; s/ (proc-macro)//; s/ v[0-9][^|]*//' | grep -v '^hostwright|' | LC_ALL=C sort -u
+}
+if [[ ${1:-} == --write ]]; then
+  listed >"$list"
+  exit
+fi
+
 bad=0
 count=0
 while IFS='|' read -r crate licence; do
@@ -39,4 +52,8 @@ done < <(cargo tree --offline --locked --edges normal,build --target x86_64-unkn
   echo "licences: cargo tree listed no crate" >&2
   exit 1
 }
+if ! diff -u "$list" <(listed) >&2; then
+  echo "licences: $list is not what it should be; make it anew with scripts/licences.sh --write" >&2
+  bad=1
+fi
 [[ $bad -eq 0 ]] && echo "licences: $count crates, all compatible"

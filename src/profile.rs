@@ -1,91 +1,88 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Profile documents, and the folder that they are kept in. The command line and the assistant share them.
+//! The folder that profiles are kept in, and profiles in files of a person's. The command line and the assistant share
+//! them; what a profile is, is in [`crate::flows::profile`].
 
-use crate::flows::vmware::FLOW;
-use crate::flows::vmware::choices::Choices;
+use crate::flows::profile::{self, LIMIT};
+use crate::flows::{tuning, vmware, wayland};
 use crate::host::Root;
 use crate::tell::{Exit, Problem};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use rustix::fs::{FileType, Mode, OFlags};
 use serde_json::Value;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// The version of the profile document; raised when a reader of older ones would misread a new one.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) use crate::flows::profile::Profile as Document;
+use vmware::choices::Choices;
 
 /// The name of the file that says which profile is in use.
 pub(crate) const IN_USE: &str = "/in-use";
 
-/// A profile is never longer, in bytes.
-const LIMIT: u64 = 1 << 20;
-
-/// Named, saved choices of one flow.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Document {
-    /// [`VERSION`].
-    pub(crate) version: u32,
-    /// Its name.
-    pub(crate) name: String,
-    /// The flow whose choices they are.
-    pub(crate) flow: String,
-    /// The choices.
-    pub(crate) choices: Value,
+fn wrong(from: &str, why: &profile::ProfileError) -> Problem {
+    let why = why.to_string();
+    let mut letters = why.chars();
+    let reason = letters.next().map_or_else(String::new, |c| c.to_uppercase().chain(letters).collect());
+    Problem::new(
+        Exit::Usage,
+        "bad-profile",
+        &format!("{from} is no profile that can be used"),
+        format!("{}.", reason.trim_end_matches('.')),
+    )
+    .remedy(match why {
+        _ if why.starts_with("it has version") => {
+            "Install the newer Hostwright here too, or save the profile anew with this one."
+        }
+        _ => "`hostwright profile show` shows how one looks; data/schemas/profile.json describes it.",
+    })
 }
 
-impl Document {
-    /// A document whose choices are those of the vmware flow.
-    pub(crate) fn read(value: Value, from: &str) -> Result<(Self, Choices), Problem> {
-        let wrong = |why: String| {
-            Problem::new(Exit::Usage, "bad-profile", &format!("{from} is no profile that can be used"), why)
-        };
-        // Told first: a newer document may well have fields that are unknown here.
-        if let Some(version) = value.get("version").and_then(Value::as_u64)
-            && version != u64::from(VERSION)
-        {
-            return Err(wrong(format!("It has version {version}; this Hostwright reads version {VERSION}."))
-                .remedy("Save it again with this version of Hostwright."));
-        }
-        let document: Self = serde_json::from_value(value)
-            .map_err(|e| wrong(format!("{e}.")).remedy("`hostwright profile show` shows how one looks."))?;
-        check_name(&document.name)?;
-        if document.flow != FLOW {
-            return Err(wrong(format!("It is for the flow `{}`; there is: {FLOW}.", document.flow)));
-        }
-        let choices = Choices::from_json(&document.choices)
-            .map_err(|e| wrong(format!("Its choices are not valid: {e}.")))?;
-        Ok((document, choices))
-    }
+/// The choices that a profile has for VMware's modules.
+///
+/// # Errors
+/// When it has none.
+pub(crate) fn vmware_of(document: &Document) -> Result<Choices, Problem> {
+    document.flows.vmware.clone().ok_or_else(|| {
+        let reason = format!("{} has no choices for them.", document.name);
+        Problem::new(Exit::Usage, "no-such-flow", "This profile is not for VMware's modules", reason).remedy(
+            "`hostwright apply --profile` does what it is for; or save one with `hostwright profile save`.",
+        )
+    })
 }
 
 /// A name is a file name too.
 pub(crate) fn check_name(name: &str) -> Result<(), Problem> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    if name.is_empty() || name.len() > 64 || !name.chars().all(fits) || name.starts_with(['.', '-']) {
-        return Err(Problem::usage(format!("`{}` cannot be the name of a profile.", name.escape_debug()))
-            .remedy("Use 1 to 64 letters, digits, dots, dashes and underscores."));
-    }
-    Ok(())
+    profile::check_name(name).map_err(|why| {
+        Problem::usage(format!("{why}.")).remedy("Use 1 to 64 letters, digits, dots, dashes and underscores.")
+    })
 }
 
-/// A profile document in a file of a person's.
+/// A profile document in a file of a person's (`-`: standard input). Links are followed, as with any other file that
+/// somebody names; a pipe or a device is not waited for.
 ///
 /// # Errors
 /// When it cannot be read, or is no valid profile.
-#[cfg_attr(not(feature = "gui"), allow(dead_code, reason = "the command line reads them from pipes too"))]
-pub(crate) fn read_file(path: &Path) -> Result<(Document, Choices), Problem> {
-    let meta = std::fs::metadata(path).map_err(|e| Problem::file("read", path, &e))?;
+pub(crate) fn read_file(path: &Path) -> Result<Document, Problem> {
     let called =
-        path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
-    let wrong = |why: String| {
-        Problem::new(Exit::Usage, "bad-profile", &format!("{called} is no profile that can be used"), why)
+        if path.as_os_str() == "-" { "Standard input".to_owned() } else { path.display().to_string() };
+    let mut bytes = Vec::new();
+    let read = if path.as_os_str() == "-" {
+        std::io::stdin().lock().take(LIMIT + 1).read_to_end(&mut bytes)
+    } else {
+        // Opening a pipe that nobody writes to would wait for ever.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        rustix::fs::open(path, flags, Mode::empty()).map_err(std::io::Error::from).and_then(|file| {
+            if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) != FileType::RegularFile {
+                return Err(std::io::Error::other("it is no file; `-` reads standard input"));
+            }
+            std::fs::File::from(file).take(LIMIT + 1).read_to_end(&mut bytes)
+        })
     };
-    if !meta.is_file() || meta.len() > LIMIT {
-        return Err(wrong("It is no file, or far too long for one.".to_owned()));
-    }
-    let bytes = std::fs::read(path).map_err(|e| Problem::file("read", path, &e))?;
-    let value = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("It is not valid JSON: {e}.")))?;
-    Document::read(value, &called)
+    read.map_err(|e| Problem::file("read", path, &e))?;
+    Document::from_bytes(&bytes).map_err(|e| wrong(&called, &e))
+}
+
+/// A document that is made from what a person gave.
+pub(crate) fn read_value(value: Value) -> Result<Document, Problem> {
+    Document::from_json(value).map_err(|e| wrong("What was given", &e))
 }
 
 pub(crate) fn no_such(name: &str) -> Problem {
@@ -119,24 +116,21 @@ pub(crate) fn path_of(name: &str) -> String {
     format!("/{name}.json")
 }
 
-pub(crate) fn load(root: &Root, name: &str) -> Result<(Document, Choices), Problem> {
+pub(crate) fn load(root: &Root, name: &str) -> Result<Document, Problem> {
     let bytes = match root.read_at_most(&path_of(name), LIMIT) {
         Ok(bytes) => bytes,
         Err(e) if e.is_not_found() => return Err(no_such(name)),
         Err(e) => return Err(e.into()),
     };
-    let value = serde_json::from_slice(&bytes).map_err(|e| {
-        Problem::new(
-            Exit::Failed,
-            "bad-profile",
-            &format!("The profile `{name}` cannot be read"),
-            format!("{e}."),
-        )
-    })?;
-    Document::read(value, &format!("The profile `{name}`"))
+    Document::from_bytes(&bytes).map_err(|e| {
+        let mut problem = wrong(&format!("The profile `{name}`"), &e);
+        problem.exit = Exit::Failed;
+        problem
+    })
 }
 
 pub(crate) fn store(root: &Root, document: &Document, force: bool) -> Result<(), Problem> {
+    check_name(&document.name)?;
     let path = path_of(&document.name);
     if !force && root.symlink_metadata(&path).is_ok() {
         return Err(Problem::new(
@@ -147,26 +141,24 @@ pub(crate) fn store(root: &Root, document: &Document, force: bool) -> Result<(),
         )
         .remedy("Add --force to replace it."));
     }
-    let mut text =
-        serde_json::to_vec_pretty(document).map_err(|e| Problem::internal("write the profile", &e))?;
-    text.push(b'\n');
-    Ok(root.write(&path, &text, 0o600, None)?)
+    Ok(root.write(&path, document.text().as_bytes(), 0o600, None)?)
 }
 
-/// Saves choices of the vmware flow under a name that is not taken yet.
+/// Saves choices of a flow under a name that is not taken yet.
 ///
 /// # Errors
 /// When the name is no name or taken, or the choices are not valid.
 #[cfg_attr(not(feature = "gui"), allow(dead_code, reason = "the command line can replace one too"))]
-pub(crate) fn save(name: &str, choices: Value) -> Result<(), Problem> {
-    let value = Document { version: VERSION, name: name.to_owned(), flow: FLOW.to_owned(), choices };
-    let value = serde_json::to_value(value).map_err(|e| Problem::internal("write the profile", &e))?;
-    let (document, _) = Document::read(value, "What was given")?;
+pub(crate) fn save(name: &str, flow: &str, choices: Value) -> Result<(), Problem> {
+    let flows = serde_json::json!({ flow: choices });
+    let document =
+        read_value(serde_json::json!({ "version": profile::VERSION, "name": name, "flows": flows }))?;
     store(&made_folder()?, &document, false)
 }
 
 pub(crate) fn names(root: &Root) -> Result<Vec<String>, Problem> {
-    Ok(root.list("/")?.into_iter().filter_map(|e| e.name.strip_suffix(".json").map(str::to_owned)).collect())
+    let names = root.list("/")?.into_iter().filter_map(|e| e.name.strip_suffix(".json").map(str::to_owned));
+    Ok(names.filter(|n| profile::check_name(n).is_ok()).collect())
 }
 
 pub(crate) fn name_in_use(root: &Root) -> Result<Option<String>, Problem> {
@@ -177,10 +169,58 @@ pub(crate) fn name_in_use(root: &Root) -> Result<Option<String>, Problem> {
     }
 }
 
+/// The profile in use.
+///
+/// # Errors
+/// When it cannot be read, or cannot be used.
+#[cfg_attr(not(feature = "gui"), allow(dead_code, reason = "the command line reads it step by step"))]
+pub(crate) fn in_use() -> Result<Option<Document>, Problem> {
+    let Some(root) = folder(false)? else { return Ok(None) };
+    let Some(name) = name_in_use(&root)? else { return Ok(None) };
+    load(&root, &name).map(Some)
+}
+
+/// Begins to use a profile, or none.
+///
+/// # Errors
+/// When there is none of that name, or it cannot be used.
+#[cfg_attr(not(feature = "gui"), allow(dead_code, reason = "the command line does it step by step"))]
+pub(crate) fn use_one(name: Option<&str>) -> Result<(), Problem> {
+    let root = made_folder()?;
+    match name {
+        Some(name) => {
+            load(&root, name)?;
+            Ok(root.write(IN_USE, format!("{name}\n").as_bytes(), 0o600, None)?)
+        }
+        None if root.exists(IN_USE) => Ok(root.remove_file(IN_USE)?),
+        None => Ok(()),
+    }
+}
+
 /// The choices that differ from the defaults, in a line.
-pub(crate) fn summary(choices: &Choices) -> String {
+pub(crate) fn summary(document: &Document) -> String {
+    let flows = [
+        (vmware::FLOW, document.flows.vmware.as_ref().map(differs)),
+        (wayland::FLOW, document.flows.wayland.as_ref().map(differs)),
+        (tuning::FLOW, document.flows.tuning.as_ref().map(differs)),
+    ];
+    let several = flows.iter().filter(|(_, c)| c.is_some()).count() > 1;
+    let parts: Vec<String> = flows
+        .into_iter()
+        .filter_map(|(flow, choices)| Some((flow, choices?)))
+        .map(
+            |(flow, choices)| {
+                if several || flow != vmware::FLOW { format!("{flow} ({choices})") } else { choices }
+            },
+        )
+        .collect();
+    let choices = if parts.is_empty() { "no choices".to_owned() } else { parts.join("; ") };
+    if document.about.is_empty() { choices } else { format!("{}: {choices}", document.about) }
+}
+
+fn differs<T: Default + serde::Serialize>(choices: &T) -> String {
     let (Ok(Value::Object(ours)), Ok(Value::Object(defaults))) =
-        (serde_json::to_value(choices), serde_json::to_value(Choices::default()))
+        (serde_json::to_value(choices), serde_json::to_value(T::default()))
     else {
         return String::new();
     };
@@ -190,35 +230,4 @@ pub(crate) fn summary(choices: &Choices) -> String {
         .map(|(k, v)| format!("{k}: {}", v.to_string().replace('"', "")))
         .collect();
     if parts.is_empty() { "all defaults".into() } else { parts.join(", ") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn a_profile_with_an_unknown_field_is_refused_by_name() {
-        let with = |choices: Value| json!({"version": 1, "name": "x", "flow": "vmware", "choices": choices});
-        assert!(Document::read(with(json!({})), "it").is_ok());
-        let error = Document::read(with(json!({"kernel": "all"})), "it").unwrap_err();
-        assert!(error.reason.contains("kernel"), "{error:?}");
-        let mut extra = with(json!({}));
-        extra["owner"] = json!("me");
-        assert!(Document::read(extra, "it").unwrap_err().reason.contains("owner"));
-    }
-
-    #[test]
-    fn a_newer_profile_is_told_apart_from_a_broken_one() {
-        let newer = json!({"version": 2, "name": "x", "flow": "vmware", "choices": {}, "new": 1});
-        assert!(Document::read(newer, "it").unwrap_err().reason.contains("version 2"));
-    }
-
-    #[test]
-    fn a_name_never_leaves_the_folder() {
-        for bad in ["", "..", "../x", "a/b", ".hidden", "-x", "a\nb"] {
-            assert!(check_name(bad).is_err(), "{bad:?}");
-        }
-        assert!(check_name("desk-2.old").is_ok());
-    }
 }

@@ -62,6 +62,17 @@ fn every_subcommand_explains_itself() {
         "tuning list",
         "tuning plan",
         "tuning apply",
+        "vmware wayland",
+        "vmware wayland desktop",
+        "vmware settings",
+        "vmware settings list",
+        "vmware settings set",
+        "vmware settings undo",
+        "bench",
+        "bench run",
+        "bench compare",
+        "bench show",
+        "bench list",
         "lab",
         "lab build",
         "lab run",
@@ -452,4 +463,74 @@ fn systems_that_are_changed_another_way_are_refused_with_that_way() {
         assert_eq!(status, Some(3), "{name}: {said}");
         assert!(said.contains(way), "{name}: {said}");
     }
+}
+
+/// The settings of VMware in a person's own file: shown, changed, put back, without root and without the helper.
+#[test]
+fn settings_of_a_virtual_machine_are_set_and_put_back() {
+    let home = tempfile::tempdir().unwrap();
+    let vmx = home.path().join("a b.vmx");
+    std::fs::write(&vmx, ".encoding = \"UTF-8\"\nodd line\nmemtrimrate = \"30\"\n").unwrap();
+    let before = std::fs::read(&vmx).unwrap();
+    let vm = vmx.to_str().unwrap();
+    let set = |more: &[&str]| {
+        let all = ["vmware", "settings", "set", "vmware-trim", "vmware-page-sharing", "--vm", vm];
+        run(home.path(), all.iter().chain(more).copied())
+    };
+    assert_eq!(set(&["--check"]).status.code(), Some(10));
+    assert_eq!(std::fs::read(&vmx).unwrap(), before, "looked only");
+    let done = set(&["--yes"]);
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    let now = std::fs::read_to_string(&vmx).unwrap();
+    assert_eq!(
+        now,
+        ".encoding = \"UTF-8\"\nodd line\nmemtrimrate = \"0\"\nsched.mem.pshare.enable = \"FALSE\"\n"
+    );
+    assert!(text(&set(&["--yes"]).stdout).contains("nothing to do"));
+    std::fs::create_dir(home.path().join("a b.vmx.lck")).unwrap();
+    assert_eq!(run(home.path(), ["vmware", "settings", "undo"]).status.code(), Some(3), "it runs");
+    std::fs::remove_dir(home.path().join("a b.vmx.lck")).unwrap();
+    assert_eq!(run(home.path(), ["vmware", "settings", "undo"]).status.code(), Some(0));
+    assert_eq!(std::fs::read(&vmx).unwrap(), before);
+    assert_eq!(
+        run(home.path(), ["vmware", "settings", "undo"]).status.code(),
+        Some(2),
+        "nothing is left to undo"
+    );
+}
+
+/// A short benchmark of what needs nothing but this machine: kept, shown, exported, compared.
+#[test]
+fn a_benchmark_is_kept_shown_and_compared() {
+    let home = tempfile::tempdir().unwrap();
+    let bench = |words: &str| run(home.path(), words.split(' '));
+    for name in ["one", "two"] {
+        let out = bench(&format!("bench run scheduler cpu --rounds 5 --time 50 --name {name} --json"));
+        assert_eq!(out.status.code(), Some(0), "{out:?}");
+        let results: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        let series = results["series"].as_array().unwrap();
+        assert!(series.iter().all(|s| s["values"].as_array().unwrap().len() == 5), "{results}");
+        assert!(series.iter().any(|s| s["metric"] == "cpu.hash.all"));
+    }
+    let again = bench("bench run scheduler --rounds 1 --time 50 --name one");
+    assert_eq!(again.status.code(), Some(2), "nothing is overwritten: {again:?}");
+    let folder = home.path().join("out");
+    let to = |name: &str| folder.join(name).display().to_string();
+    std::fs::create_dir(&folder).unwrap();
+    let compared = bench(&format!(
+        "bench compare one two --html {} --csv {} --svg {}",
+        to("c.html"),
+        to("c.csv"),
+        to("svg")
+    ));
+    assert_eq!(compared.status.code(), Some(0), "{compared:?}");
+    assert!(text(&compared.stdout).contains("Mann-Whitney"));
+    assert!(std::fs::read_to_string(to("c.html")).unwrap().contains("<svg role=\"img\""));
+    assert!(std::fs::read_to_string(to("c.csv")).unwrap().lines().count() > 10);
+    assert_eq!(std::fs::read_dir(to("svg")).unwrap().count(), 1);
+    let shown = bench(&format!("bench show one --png {}", to("png")));
+    assert_eq!(shown.status.code(), Some(0), "{shown:?}");
+    assert_eq!(std::fs::read_dir(to("png")).unwrap().count(), 2);
+    assert_eq!(bench("bench show three").status.code(), Some(2));
+    assert_eq!(bench("bench run --root / cpu").status.code(), Some(2));
 }

@@ -15,6 +15,9 @@ fn published() -> Vec<(&'static str, Schema)> {
         ("choices-wayland", schema_for!(hostwright::flows::wayland::Choices)),
         ("choices-tuning", schema_for!(hostwright::flows::tuning::Choices)),
         ("choices-vgpu", schema_for!(hostwright::flows::vgpu::Choices)),
+        ("choices-lab-write", schema_for!(hostwright::flows::lab::write::Choices)),
+        ("profile", schema_for!(hostwright::flows::profile::Profile)),
+        ("applied", schema_for!(hostwright::flows::profile::Applied)),
         ("tunables", schema_for!(Vec<hostwright::flows::tuning::Evaluated>)),
         ("plan", schema_for!(Plan)),
         ("event", schema_for!(Event)),
@@ -22,6 +25,8 @@ fn published() -> Vec<(&'static str, Schema)> {
         ("report", schema_for!(RunReport)),
         ("undo-preview", schema_for!(UndoPreview)),
         ("guest-report", schema_for!(hostwright::guest::Report)),
+        ("bench", schema_for!(hostwright::flows::bench::Results)),
+        ("bench-comparison", schema_for!(hostwright::flows::bench::Comparison)),
     ]
 }
 

@@ -19,6 +19,14 @@ const ALLOWED: &[&str] = &[
     "flows::vmware::FLOW",
     // What became of builds that nobody watched.
     "flows::vmware::updates",
+    // What can be tuned here, and how launchers stand; what a person picks of it.
+    "flows::tuning",
+    "flows::wayland",
+    // What a host can do with vGPU.
+    "flows::vgpu",
+    // Boots of a person's own session, and their reports: no privilege, nothing of the machine changes.
+    "flows::lab",
+    "guest",
     // The way to the helper.
     "ipc",
     // Sentences for people.
@@ -28,12 +36,22 @@ const ALLOWED: &[&str] = &[
     "pack",
     // The machine, to look at.
     "host::Host",
+    // The wish that a boot stops.
+    "host::Cancel",
     "ui",
 ];
 
 /// What would change or decide something.
-const NEVER: &[&str] =
-    &["engine::execute", "engine::undo", "engine::runs", "flows::plan", "flows::check", "helper", "cli"];
+const NEVER: &[&str] = &[
+    "engine::execute",
+    "engine::undo",
+    "engine::runs",
+    "flows::plan",
+    "flows::check",
+    "flows::tuning::plan",
+    "helper",
+    "cli",
+];
 
 fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {

@@ -3,9 +3,10 @@
 
 use super::screen::Colour;
 use super::{
-    apply, completions, detect, doctor, export, lab, log, man, plan, profile, runs, status, tuning, undo,
-    vgpu, vmware,
+    apply, bench, completions, detect, doctor, export, lab, log, man, plan, profile, runs, status, tuning,
+    undo, vgpu, vmware,
 };
+use crate::ipc::remote::Place;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -17,7 +18,7 @@ Exit status:
   2    wrong usage
   3    refused, with the reason
   4    not authorized
-  10   --check: something would change
+  10   --check: something would change; profile diff: they differ
   130  cancelled
 
 Nothing is changed before it was shown and confirmed. What was changed can be taken back with `hostwright undo`.";
@@ -56,6 +57,12 @@ pub(crate) struct Global {
     /// own; the running kernel is not touched.
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) root: Option<PathBuf>,
+    /// Work on another machine, over ssh: USER@HOST[:PORT]
+    ///
+    /// Your own ssh is used, with its configuration, keys and agent; the helper over there does the work. For detect,
+    /// status, plan, apply, runs, log and undo.
+    #[arg(long, value_name = "MACHINE", global = true, conflicts_with = "root")]
+    pub(crate) host: Option<Place>,
     /// Write JSON: one document, or one line for each event of a run
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -87,6 +94,7 @@ pub(crate) enum Command {
     Status(status::Status),
     Vmware(vmware::Vmware),
     Tuning(tuning::Tuning),
+    Bench(bench::Bench),
     Lab(lab::Lab),
     Vgpu(vgpu::Vgpu),
     Plan(plan::Plan),

@@ -34,6 +34,28 @@ pub(crate) fn need_consent(yes: bool, json: bool, what: &str) -> Result<(), Prob
 /// When standard input cannot be read.
 pub(crate) fn ask(voice: &Voice, question: &str) -> Result<bool, Problem> {
     voice.say(&format!("{question} [y/N] "));
+    let answer = line(voice)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Asks for a word to be typed, where a single key would be pressed too easily. One attempt.
+///
+/// # Errors
+/// When standard input cannot be read.
+pub(crate) fn ask_for(voice: &Voice, question: &str, word: &str) -> Result<bool, Problem> {
+    voice.say(&format!("{question} "));
+    let answer = line(voice)?;
+    if answer.trim() == word {
+        return Ok(true);
+    }
+    if !answer.trim().is_empty() {
+        voice.say(&format!("That is not {word}.\n"));
+    }
+    Ok(false)
+}
+
+/// One line of standard input.
+fn line(voice: &Voice) -> Result<String, Problem> {
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).map_err(|e| {
         Problem::new(Exit::Failed, "input", "Standard input could not be read", e.to_string())
@@ -41,7 +63,7 @@ pub(crate) fn ask(voice: &Voice, question: &str) -> Result<bool, Problem> {
     if !answer.ends_with('\n') {
         voice.say("\n");
     }
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    Ok(answer)
 }
 
 /// Whether MokManager will take this password at the next boot. It knows the US keyboard layout only, so

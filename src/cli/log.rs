@@ -80,6 +80,10 @@ fn line(look: Look, event: &Event) -> String {
             let reason = reason.map(|r| format!(": {r}")).unwrap_or_default();
             look.item(0, mark, &format!("{}{reason}", check.what))
         }
+        Event::Kernel { result } => {
+            let mark = if result.good { Mark::Good } else { Mark::Bad };
+            look.item(0, mark, &format!("{}: {}", result.kernel, result.text))
+        }
         Event::Finished { state, message } => {
             let (mark, word) = crate::tell::run_state(*state);
             look.item(0, mark, &format!("{word}: {message}"))

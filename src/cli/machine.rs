@@ -3,8 +3,9 @@
 //! Both come to the same plans, because both use the same flows.
 
 use super::errors::Problem;
+use crate::detect::{self, Facts};
 use crate::engine::event::{Event, Sink};
-use crate::engine::{Inputs, Owner, Plan, RunReport, RunSummary, UndoPreview};
+use crate::engine::{Inputs, Owner, Plan, RunReport, RunSummary, StepPreview, UndoPreview};
 use crate::host::{Cancel, Host};
 use crate::{engine, flows};
 use serde_json::Value;
@@ -20,6 +21,12 @@ pub(crate) trait Machine {
         cancel: &Cancel,
         sink: &mut dyn Sink,
     ) -> Result<Plan, Problem>;
+
+    /// All facts, as the machine itself sees them.
+    fn facts(&self) -> Result<Facts, Problem>;
+
+    /// What each step of a plan that was just made would do.
+    fn preview(&self, plan: &Plan) -> Result<Vec<StepPreview>, Problem>;
 
     /// Carries out a plan that was shown.
     fn execute(
@@ -41,6 +48,9 @@ pub(crate) trait Machine {
 
     /// Takes a run back.
     fn undo(&self, run: u32, cancel: &Cancel, sink: &mut dyn Sink) -> Result<RunReport, Problem>;
+
+    /// Forgets runs; of those that can still be taken back only with `lose_undo`. Returns those that are gone.
+    fn prune(&self, numbers: &[u32], lose_undo: bool) -> Result<Vec<u32>, Problem>;
 
     /// Whether runs go on without this process.
     fn runs_elsewhere(&self) -> bool;
@@ -93,6 +103,14 @@ impl Machine for Scratch {
         Ok(engine::execute(&self.host, &anew, &inputs, &owner(), &flows::check, cancel, sink)?)
     }
 
+    fn facts(&self) -> Result<Facts, Problem> {
+        Ok(detect::gather(&self.host, None))
+    }
+
+    fn preview(&self, plan: &Plan) -> Result<Vec<StepPreview>, Problem> {
+        Ok(engine::preview(plan, &self.host))
+    }
+
     fn runs(&self) -> Result<Vec<RunSummary>, Problem> {
         Ok(engine::runs(&self.host)?)
     }
@@ -107,6 +125,10 @@ impl Machine for Scratch {
 
     fn undo(&self, run: u32, cancel: &Cancel, sink: &mut dyn Sink) -> Result<RunReport, Problem> {
         Ok(engine::undo(&self.host, run, &owner(), cancel, sink)?)
+    }
+
+    fn prune(&self, numbers: &[u32], lose_undo: bool) -> Result<Vec<u32>, Problem> {
+        Ok(engine::prune(&self.host, numbers, lose_undo, &owner())?)
     }
 
     fn runs_elsewhere(&self) -> bool {

@@ -9,7 +9,9 @@
 //! ```
 
 mod apply;
+mod apply_profile;
 mod args;
+mod bench;
 mod completions;
 mod confirm;
 mod detect;
@@ -26,6 +28,7 @@ mod plan;
 mod preview;
 mod profile;
 mod progress;
+mod remote;
 mod runs;
 mod screen;
 mod session;
@@ -82,6 +85,7 @@ fn run(session: &mut Session, command: Command) -> Result<Exit, Problem> {
         Command::Status(args) => status::run(session, &args),
         Command::Vmware(args) => vmware::run(session, args),
         Command::Tuning(args) => tuning::run(session, &args),
+        Command::Bench(args) => bench::run(session, &args),
         Command::Lab(args) => lab::run(session, args),
         Command::Vgpu(args) => vgpu::run(session, args),
         Command::Plan(args) => plan::run(session, &args),

@@ -29,8 +29,8 @@ pub(crate) struct Plan {
 /// A flow and its choices.
 #[derive(Debug, Args)]
 pub(crate) struct Given {
-    /// The flow: vmware
-    flow: String,
+    /// The flow: vmware, wayland or tuning
+    flow: Option<String>,
     /// The choices, a JSON document (`-`: standard input); without it all defaults
     #[arg(short, long, value_name = "FILE")]
     choices: Option<PathBuf>,
@@ -57,7 +57,10 @@ impl Given {
             let bytes = std::fs::read(path).map_err(|e| Problem::file("read", path, &e))?;
             inputs.sealed.insert(hex::encode(Sha256::digest(&bytes)), bytes);
         }
-        Ok(Request { flow: self.flow.clone(), choices, inputs })
+        let flow = self.flow.clone().ok_or_else(|| {
+            Problem::usage("No flow is named.").remedy("There are: vmware, wayland, tuning.")
+        })?;
+        Ok(Request { flow, choices, inputs })
     }
 }
 

@@ -36,6 +36,7 @@ fn head(look: Look, plan: &Plan) -> String {
     let what = match plan.flow.as_str() {
         "vmware" => "VMware's kernel modules",
         "wayland" => "VMware's launchers",
+        "lab-write" => "An image onto a medium",
         "tuning" => "Tuning for virtual machines",
         other => other,
     };

@@ -216,6 +216,8 @@ impl Progress {
                     self.voice.say(&look.item(indent, mark, &format!("{}{reason}", check.what)));
                 }
             }
+            // Told in the table at the end.
+            Event::Kernel { .. } => {}
             Event::Finished { .. } => self.end(),
         }
     }

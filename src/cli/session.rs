@@ -8,7 +8,9 @@ use super::machine::{Machine, Scratch};
 use super::progress;
 use super::screen::{Screen, wants_colour};
 use super::watch::{Voice, Watch};
+use crate::detect::{self, Facts, Topic};
 use crate::host::{Command, Host};
+use crate::ipc::remote::Place;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +23,8 @@ pub(crate) struct Session {
     /// Ctrl+C.
     pub(crate) watch: Watch,
     root: Option<PathBuf>,
+    /// Another machine.
+    place: Option<Place>,
 }
 
 impl Session {
@@ -32,8 +36,9 @@ impl Session {
         // The log of Hostwright itself and bars would write over each other.
         let voice = progress::voice(global.json, look, global.verbose < 2);
         let shown = global.root.as_deref().map(|r| Command::new(r.display().to_string()).display());
-        let watch = Watch::start(voice.clone(), shown)?;
-        Ok(Self { screen, voice, watch, root: global.root.clone() })
+        let elsewhere = global.host.as_ref().map(|place| format!("--host {place}"));
+        let watch = Watch::start(voice.clone(), shown.map(|root| format!("--root {root}")).or(elsewhere))?;
+        Ok(Self { screen, voice, watch, root: global.root.clone(), place: global.host.clone() })
     }
 
     /// How text looks on standard output.
@@ -54,8 +59,14 @@ impl Session {
     /// The machine as this process sees it: for looking, and for work on a scratch root.
     ///
     /// # Errors
-    /// When `--root` is no directory that can be opened.
+    /// When `--root` is no directory that can be opened, or with `--host`: this process sees only its own machine.
     pub(crate) fn host(&self) -> Result<Host, Problem> {
+        if let Some(place) = &self.place {
+            return Err(Problem::usage(format!(
+                "This command looks at the machine it runs on, not at {place}."
+            ))
+            .remedy(format!("Log in there and do it there: {}", place.login())));
+        }
         match &self.root {
             None => Ok(Host::machine()?),
             Some(dir) => Host::scratch(dir).map_err(|e| {
@@ -85,16 +96,35 @@ impl Session {
     fn machine_for(&self, ask: bool) -> Result<Box<dyn Machine>, Problem> {
         match &self.root {
             Some(_) => Ok(Box::new(Scratch::new(self.host()?))),
-            None => super::helper::machine(&self.voice, ask),
+            None => super::helper::machine(&self.voice, ask, self.place.as_ref()),
         }
+    }
+
+    /// The facts: this process looks itself, or asks the helper of another machine.
+    ///
+    /// # Errors
+    /// When the root cannot be opened or the other machine cannot be asked.
+    pub(crate) fn facts(&self, only: Option<&[Topic]>) -> Result<Facts, Problem> {
+        match &self.place {
+            None => Ok(detect::gather(&self.host()?, only)),
+            Some(_) => self.machine()?.facts(),
+        }
+    }
+
+    /// Which other machine is asked.
+    pub(crate) fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
     }
 
     /// A text of the library whose commands (`hostwright undo 7`) are meant for this machine.
     pub(crate) fn named(&self, text: &str) -> String {
-        match &self.root {
-            Some(_) => text.replace("`hostwright ", &format!("`{}", self.command(""))),
-            None => text.to_owned(),
+        if self.root.is_none() && self.place.is_none() {
+            return text.to_owned();
         }
+        let ours = self.command("");
+        // What names the machine already keeps its name.
+        text.replace("`hostwright ", &format!("`{ours}"))
+            .replace(&format!("{ours}--host "), "hostwright --host ")
     }
 
     /// Where a path of the machine is for the one who sits here.
@@ -111,7 +141,10 @@ impl Session {
             Some(root) => {
                 format!("hostwright --root {} {words}", Command::new(root.display().to_string()).display())
             }
-            None => format!("hostwright {words}"),
+            None => match &self.place {
+                Some(place) => format!("hostwright --host {place} {words}"),
+                None => format!("hostwright {words}"),
+            },
         }
     }
 }

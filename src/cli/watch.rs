@@ -89,21 +89,21 @@ pub(crate) struct Watch {
     pub(crate) cancel: Cancel,
     standing: Arc<Mutex<Standing>>,
     voice: Voice,
-    root: Option<String>,
+    machine: Option<String>,
 }
 
 impl Watch {
     /// A watch that no signal reaches.
     #[cfg(test)]
     pub(crate) fn deaf(voice: Voice) -> Self {
-        Self { cancel: Cancel::new(), standing: Arc::default(), voice, root: None }
+        Self { cancel: Cancel::new(), standing: Arc::default(), voice, machine: None }
     }
 
     /// Starts to watch.
     ///
-    /// `root` is the `--root` as one could paste it, for the commands that are suggested.
-    pub(crate) fn start(voice: Voice, root: Option<String>) -> Result<Self, Problem> {
-        let watch = Self { cancel: Cancel::new(), standing: Arc::default(), voice, root };
+    /// `machine` is the `--root` or `--host` as one could paste it, for the commands that are suggested.
+    pub(crate) fn start(voice: Voice, machine: Option<String>) -> Result<Self, Problem> {
+        let watch = Self { cancel: Cancel::new(), standing: Arc::default(), voice, machine };
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
             .map_err(|e| Problem::internal("watch for signals", &e))?;
         let of_thread = watch.clone();
@@ -149,7 +149,7 @@ impl Watch {
                     let _ = bars.clear();
                     bars.set_draw_target(ProgressDrawTarget::hidden());
                 }
-                self.voice.problem(&last_words(&standing, self.root.as_deref()));
+                self.voice.problem(&last_words(&standing, self.machine.as_deref()));
                 std::process::exit(Exit::Cancelled.code().into());
             }
         }
@@ -193,14 +193,14 @@ fn first_answer(standing: &Standing) -> Option<&'static str> {
 }
 
 /// What remains when nobody waits any longer. Pure.
-fn last_words(standing: &Standing, root: Option<&str>) -> Problem {
+fn last_words(standing: &Standing, machine: Option<&str>) -> Problem {
     let Standing::Running { run, done, steps, title, undo, elsewhere } = standing else {
         return Problem::cancelled();
     };
     if *elsewhere && run.is_none() {
         return Problem::cancelled();
     }
-    let root = root.map(|r| format!("--root {r} ")).unwrap_or_default();
+    let machine = machine.map(|m| format!("{m} ")).unwrap_or_default();
     let name = run.map_or_else(|| "The run".to_owned(), |n| format!("Run {n}"));
     let finished = done >= steps;
     let verb = if *undo { "taken back" } else { "done" };
@@ -209,21 +209,21 @@ fn last_words(standing: &Standing, root: Option<&str>) -> Problem {
     let (reason, remedy) = if !*elsewhere && *steps > 0 && *undo && finished {
         (
             format!("{name} was at its end: all of it was taken back; only its last records may be missing."),
-            format!("See how it ended: hostwright {root}runs"),
+            format!("See how it ended: hostwright {machine}runs"),
         )
     } else if *elsewhere {
         (
             format!(
                 "{name} goes on without this terminal and takes back what it did. At this moment: {done}{at}."
             ),
-            format!("See how it ended: hostwright {root}runs"),
+            format!("See how it ended: hostwright {machine}runs"),
         )
     } else {
         (
             format!("{name} was left in the middle: {done}{at}. What it did stands in its journal."),
             match run {
-                Some(n) => format!("Take it back: hostwright {root}undo {n}"),
-                None => format!("See what it did: hostwright {root}runs"),
+                Some(n) => format!("Take it back: hostwright {machine}undo {n}"),
+                None => format!("See what it did: hostwright {machine}runs"),
             },
         )
     };

@@ -4,13 +4,13 @@
 
 use super::confirm;
 use super::errors::{Exit, Problem};
-use super::look::{Look, Mark, seconds};
+use super::look::{Look, Mark, clean, seconds, table};
 use super::machine::Machine;
 use super::preview;
 use super::progress::{Ended, looking, showing};
 use super::session::Session;
 use super::watch::Standing;
-use crate::engine::{self, Inputs, Plan, RunReport, RunState, Step, StepPreview};
+use crate::engine::{Inputs, KernelResult, Plan, Reversal, RunReport, RunState, Step, StepPreview};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -64,8 +64,18 @@ pub(crate) fn plan(session: &mut Session, request: &Request, show: &ShowOptions)
 /// Makes the plan, shows it, asks, carries it out.
 pub(crate) fn apply(
     session: &mut Session,
+    request: Request,
+    options: &ApplyOptions,
+) -> Result<Exit, Problem> {
+    apply_asking(session, request, options, &|session| confirm::ask(&session.voice, "Do this now?"))
+}
+
+/// The same with a question of the caller's own.
+pub(crate) fn apply_asking(
+    session: &mut Session,
     mut request: Request,
     options: &ApplyOptions,
+    ask: &dyn Fn(&Session) -> Result<bool, Problem>,
 ) -> Result<Exit, Problem> {
     if !options.check {
         confirm::need_consent(options.yes, session.json(), "changed")?;
@@ -86,7 +96,7 @@ pub(crate) fn apply(
     }
     if !options.yes {
         session.screen.print("\n");
-        if !confirm::ask(&session.voice, "Do this now?")? {
+        if !ask(session)? {
             return Err(Problem::cancelled());
         }
     }
@@ -134,7 +144,7 @@ pub(crate) fn undo(session: &mut Session, machine: &dyn Machine, runs: &[u32]) -
     Ok(Exit::Done)
 }
 
-fn make(
+pub(crate) fn make(
     session: &Session,
     machine: &dyn Machine,
     request: &Request,
@@ -144,7 +154,7 @@ fn make(
     let plan = looking(&session.voice, &session.watch, session.screen.verbose, elsewhere, |sink| {
         machine.plan(&request.flow, &request.choices, &request.inputs, &cancel, sink)
     })?;
-    let steps = engine::preview(&plan, &session.host()?);
+    let steps = machine.preview(&plan)?;
     Ok((plan, steps))
 }
 
@@ -154,7 +164,7 @@ fn document(plan: &Plan, steps: &[StepPreview]) -> Value {
 }
 
 /// What a person has to do at the next boot.
-fn next_boot(look: Look, plan: &Plan) -> String {
+pub(crate) fn next_boot(look: Look, plan: &Plan) -> String {
     let mut text = String::new();
     if plan.steps.iter().any(|s| matches!(s, Step::EnrollKey(_))) {
         text.push_str(&look.item(
@@ -170,11 +180,24 @@ fn next_boot(look: Look, plan: &Plan) -> String {
     text
 }
 
+/// What came of each kernel of a run for several.
+pub(crate) fn kernel_table(look: Look, kernels: &[KernelResult]) -> String {
+    let row = |k: &KernelResult| {
+        let mark = look.mark(if k.good { Mark::Good } else { Mark::Bad });
+        // The first line says what; the log has the rest.
+        let text = k.text.lines().next().unwrap_or_default();
+        vec![format!("{mark} {}", clean(&k.kernel)), clean(text)]
+    };
+    let rows: Vec<Vec<String>> = kernels.iter().map(row).collect();
+    table(look, 2, &["  Kernel", "Result"], &rows)
+}
+
 /// Says how a run (or its undo) ended.
 fn ended(session: &mut Session, run: &Ended<RunReport>, plan: Option<&Plan>) -> Result<Exit, Problem> {
     let report = &run.value;
     let cancelled = session.watch.cancel.is_cancelled();
     let exit = match report.state {
+        RunState::Done if !report.is_complete() => Exit::Failed,
         RunState::Done | RunState::Undone => Exit::Done,
         _ if cancelled => Exit::Cancelled,
         _ => Exit::Failed,
@@ -185,13 +208,19 @@ fn ended(session: &mut Session, run: &Ended<RunReport>, plan: Option<&Plan>) -> 
     }
     let look = session.look();
     let mark = match report.state {
+        RunState::Done if !report.is_complete() => Mark::Warning,
         RunState::Done | RunState::Undone => Mark::Good,
         RunState::RolledBack => Mark::Warning,
         _ => Mark::Bad,
     };
+    // Nothing comes back of a step that cannot be undone.
+    let lasting = plan.is_some_and(|p| p.steps.iter().any(|s| matches!(s.reversal(), Reversal::None { .. })));
     let word = match report.state {
+        RunState::Done if !report.is_complete() => "Done in part",
         RunState::Done => "Done",
         RunState::Undone => "Taken back",
+        RunState::RolledBack if lasting && cancelled => "Cancelled",
+        RunState::RolledBack if lasting => "Failed",
         RunState::RolledBack if cancelled => "Cancelled, and taken back",
         RunState::RolledBack => "Failed, and taken back",
         RunState::UndoStopped => "Undo stopped",
@@ -207,6 +236,9 @@ fn ended(session: &mut Session, run: &Ended<RunReport>, plan: Option<&Plan>) -> 
     // What a step said at its end stands above already.
     let message = run.reasons.iter().fold(report.message.clone(), |m, r| m.replace(&format!(": {r}."), "."));
     text.push_str(&look.wrap(&session.named(&message), "  ", "  "));
+    if !report.kernels.is_empty() {
+        text.push_str(&kernel_table(look, &report.kernels));
+    }
     if let Some(plan) = plan.filter(|_| report.state == RunState::Done) {
         text.push_str(&next_boot(look, plan));
     }
@@ -216,7 +248,7 @@ fn ended(session: &mut Session, run: &Ended<RunReport>, plan: Option<&Plan>) -> 
         rows.push(("Log", session.outside(log)));
     }
     match report.state {
-        RunState::Done => rows.push(("Take it back", undo)),
+        RunState::Done if !lasting => rows.push(("Take it back", undo)),
         RunState::Failed | RunState::UndoStopped => rows.push(("Try to take it back again", undo)),
         _ => {}
     }

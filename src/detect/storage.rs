@@ -41,7 +41,7 @@ pub struct Disk {
 }
 
 /// Block devices that are no disks of their own.
-fn is_disk(name: &str) -> bool {
+pub(super) fn is_disk(name: &str) -> bool {
     let others = ["loop", "ram", "zram", "dm-", "md", "sr", "fd", "nbd", "zd", "drbd"];
     // A partition of an eMMC that holds its boot code.
     let boots = name.starts_with("mmcblk") && name.contains("boot");

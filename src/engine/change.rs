@@ -22,6 +22,9 @@ pub struct Before {
     /// kernel): when one is gone there is nothing to put back.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub may_be_gone: BTreeSet<String>,
+    /// Whether the change cannot be taken back: once it is done, nothing of it is left to undo.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub irreversible: bool,
     /// What else the step must know to be taken back (modules that were loaded…).
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub data: Value,

@@ -132,6 +132,12 @@ pub enum Event {
         #[serde(flatten)]
         check: Check,
     },
+    /// What came of one kernel of several.
+    Kernel {
+        /// That.
+        #[serde(flatten)]
+        result: super::report::KernelResult,
+    },
     /// The run is over.
     Finished {
         /// How it ended.

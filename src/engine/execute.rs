@@ -16,6 +16,7 @@ use super::context::Context;
 use super::error::{RunError, StepError};
 use super::event::{Check, CheckOutcome, Event, Level, Sink};
 use super::folders::{self, LOCK, RunFolder};
+use super::given_up::GivenUp;
 use super::inhibit;
 use super::journal::{Begin, Journal, Record, RunState};
 use super::plan::{PLAN_VERSION, Plan};
@@ -45,7 +46,9 @@ pub fn execute(
     clear_way(host)?;
     space::check(host, plan)?;
     let folder = RunFolder::next(host.root())?;
-    let journal = begin(host, plan, &title, owner, &folder).inspect_err(|_| folder.discard(host.root()))?;
+    let journal = begin(host, plan, &title, owner, &folder).inspect_err(|_| {
+        folder.discard(host.root());
+    })?;
     let run = folder.run;
     let _span = tracing::info_span!("run", run, flow = plan.flow).entered();
     let voice = Voice::new(sink, host.root(), &folder.events());
@@ -53,10 +56,15 @@ pub fn execute(
     ctx.emit(Event::Started { run, steps: plan.steps.len(), undo: false });
     let _inhibitor = inhibit(&ctx, &title);
 
-    let report = match carry_out(&mut ctx, plan, check) {
+    let mut given_up = GivenUp::default();
+    let report = match carry_out(&mut ctx, plan, check, &mut given_up) {
         Ok(()) => {
-            let message = success(&ctx, plan);
-            finish(&mut ctx, RunState::Done, message)
+            let message = success(&ctx, plan) + &given_up.sentence();
+            let kernels = given_up.results(plan);
+            for result in &kernels {
+                ctx.emit(Event::Kernel { result: result.clone() });
+            }
+            RunReport { kernels, ..finish(&mut ctx, RunState::Done, message) }
         }
         Err(failure) => {
             let outcome = roll_back(&mut ctx, plan, owner);
@@ -66,6 +74,7 @@ pub fn execute(
             report
         }
     };
+    super::prune::prune_by_itself(host);
     Ok(report)
 }
 
@@ -200,8 +209,12 @@ fn carry_out(
     ctx: &mut Context<'_>,
     plan: &Plan,
     check: &dyn Fn(&Host, &Plan) -> Vec<Check>,
+    given_up: &mut GivenUp,
 ) -> Result<(), Failure> {
     for (i, step) in plan.steps.iter().enumerate() {
+        if given_up.leaves_out(plan, step) {
+            continue;
+        }
         let title = step.title();
         let _span = tracing::info_span!("step", step = i, title).entered();
         ctx.enter(i);
@@ -217,6 +230,9 @@ fn carry_out(
                 // Only for the list of runs: undo does not depend on it.
                 let _ = ctx.record(&Record::Failed { step: i, at: ctx.host().clock().now(), reason });
                 ctx.emit(Event::StepFailed { step: i, reason: error.to_string() });
+                if !error.is_cancelled() && given_up.give_up(plan, step, &error.to_string()) {
+                    continue;
+                }
                 return Err(Failure::of(i, &error));
             }
         }
@@ -224,7 +240,7 @@ fn carry_out(
     if ctx.cancel().is_cancelled() {
         return Err(Failure { step: None, reason: "cancelled".into(), cancelled: true });
     }
-    let checks = check(ctx.host(), plan);
+    let checks = check(ctx.host(), &given_up.rest_of(plan));
     let failed = |e: StepError| Failure { step: None, reason: e.to_string(), cancelled: false };
     note_checks(ctx, None, &checks).map_err(failed)
 }
@@ -285,7 +301,9 @@ fn success(ctx: &Context<'_>, plan: &Plan) -> String {
     let history = journal.history();
     let mut message = match plan.steps.len() {
         0 => "There was nothing to do.".to_owned(),
-        _ if history.pending().is_empty() => "Everything was as it should be already.".to_owned(),
+        _ if history.steps.values().all(|s| s.unchanged) => {
+            "Everything was as it should be already.".to_owned()
+        }
         1 => "The step is done.".to_owned(),
         n => format!("All {n} steps are done."),
     };
@@ -326,5 +344,6 @@ pub(super) fn finish(ctx: &mut Context<'_>, state: RunState, message: String) ->
         message,
         checks: if of_the_run { history.checks.clone() } else { Vec::new() },
         log: history.log.clone(),
+        kernels: Vec::new(),
     }
 }

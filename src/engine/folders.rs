@@ -94,13 +94,22 @@ impl RunFolder {
         }
     }
 
-    /// Removes the folder of a run that could not be begun.
-    pub fn discard(&self, root: &Root) {
+    /// Removes the folder of a run that could not be begun, or is forgotten; false when it stays.
+    pub fn discard(&self, root: &Root) -> bool {
         let name = format!("{:04}", self.run);
-        let removed = root.dir(RUNS).map(|runs| runs.remove_dir_all(name));
-        if !matches!(removed, Ok(Ok(()))) {
-            tracing::warn!(dir = self.dir, "the folder of a run that could not be begun stays");
+        let removed = root.dir(RUNS).map(|runs| {
+            // What is removed half only is no run any more: the journal goes first.
+            let journal = runs.remove_file(format!("{name}/journal.jsonl"));
+            match journal {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => runs.remove_dir_all(&name),
+            }
+        });
+        let gone = matches!(removed, Ok(Ok(())));
+        if !gone {
+            tracing::warn!(dir = self.dir, "the folder of a run stays");
         }
+        gone
     }
 
     /// Writes the plan, synced.

@@ -220,6 +220,7 @@ mod tests {
             build_dir: "/usr/src/linux-headers-6.1.0-56-amd64".to_owned(),
             build_id: "abc".to_owned(),
             vermagic: "6.1.0-56-amd64 SMP preempt mod_unload modversions ".to_owned(),
+            go_on: false,
             mode: Mode::Vanilla,
             compiler: Compiler { cc: cc.to_owned(), version: "12.2.0".to_owned(), llvm },
             modules: vec![],

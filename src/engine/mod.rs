@@ -34,6 +34,7 @@ mod error;
 pub mod event;
 mod execute;
 mod folders;
+mod given_up;
 mod inhibit;
 pub mod journal;
 pub mod kbuild;
@@ -43,6 +44,7 @@ pub mod module_check;
 pub mod mok_password;
 pub mod packages;
 pub mod plan;
+mod prune;
 mod rehearse;
 mod report;
 mod restore;
@@ -67,21 +69,45 @@ pub use execute::execute;
 pub use folders::LOCK;
 pub use journal::{JournalError, RunState};
 pub use plan::{Permission, Plan, Warning};
-pub use rehearse::{Progressed, Wanted, rehearse};
+pub use prune::{KEPT, prunable, prune};
+pub use rehearse::{Progressed, Wanted, measure, rehearse};
 pub use report::{
-    Explain, FileChange, Inputs, Owner, Reversal, RunReport, RunSummary, Secret, StepPreview, StepState,
-    StepSummary, UndoPreview, UndoStep,
+    Explain, FileChange, Inputs, KernelResult, Owner, Reversal, RunReport, RunSummary, Secret, StepPreview,
+    StepState, StepSummary, UndoPreview, UndoStep,
 };
 pub use runs::{events, runs};
 pub use steps::Step;
-pub use try_out::try_out;
+pub use try_out::{build_only, build_or_reuse, try_out};
 pub use undo::{undo, undo_preview};
 
-use crate::host::Host;
 #[doc(hidden)]
 pub use crate::host::failpoint;
+use crate::host::{FileState, Host};
 
 /// What each step of a plan would do, in order. Reads only.
 pub fn preview(plan: &Plan, host: &Host) -> Vec<StepPreview> {
     plan.steps.iter().map(|s| s.action().preview(host)).collect()
+}
+
+/// The same, made with root's rights for somebody who has them not: the text of a file that not everybody may read is
+/// left out, and that is said.
+pub fn preview_for_anybody(plan: &Plan, host: &Host) -> Vec<StepPreview> {
+    let mut steps = preview(plan, host);
+    for file in steps.iter_mut().flat_map(|s| &mut s.files).filter(|f| !for_all_to_read(host, &f.path)) {
+        file.diff = "it changes; only root may read it, so its text is not shown".to_owned();
+    }
+    steps
+}
+
+/// Whether any user may read what is there, or nothing is there. A link is what its target is, and is not followed.
+fn for_all_to_read(host: &Host, path: &str) -> bool {
+    let allows = |path: &str, bits: u32| match host.root().state(path) {
+        Ok(FileState::File { mode, .. } | FileState::Directory { mode, .. }) => mode & bits == bits,
+        Ok(FileState::Absent) => true,
+        Ok(_) | Err(_) => false,
+    };
+    // Where /usr has been merged these are links into it.
+    let merged = |folder: &str| matches!(folder, "/lib" | "/lib32" | "/lib64" | "/bin" | "/sbin");
+    let mut folders = path.match_indices('/').skip(1).map(|(at, _)| &path[..at]);
+    folders.all(|folder| merged(folder) || allows(folder, 0o001)) && allows(path, 0o004)
 }

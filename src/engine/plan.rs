@@ -28,6 +28,8 @@ pub enum Permission {
     KeysEnroll,
     /// `org.hostwright.vgpu.install`
     VgpuInstall,
+    /// `org.hostwright.media.write`
+    MediaWrite,
     /// `org.hostwright.undo`
     Undo,
     /// `org.hostwright.inspect`
@@ -36,7 +38,7 @@ pub enum Permission {
 
 impl Permission {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ModulesInstall,
         Self::ApplicationsPatch,
         Self::SystemTune,
@@ -44,6 +46,7 @@ impl Permission {
         Self::BootConfigure,
         Self::KeysEnroll,
         Self::VgpuInstall,
+        Self::MediaWrite,
         Self::Undo,
         Self::Inspect,
     ];
@@ -58,6 +61,7 @@ impl Permission {
             Self::BootConfigure => "org.hostwright.boot.configure",
             Self::KeysEnroll => "org.hostwright.keys.enroll",
             Self::VgpuInstall => "org.hostwright.vgpu.install",
+            Self::MediaWrite => "org.hostwright.media.write",
             Self::Undo => "org.hostwright.undo",
             Self::Inspect => "org.hostwright.inspect",
         }

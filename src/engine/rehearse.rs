@@ -12,9 +12,10 @@ use super::error::StepError;
 use super::modinfo::{MODULE_LIMIT, Modinfo};
 use crate::guest::rehearsal::{Rehearsal, Verdict, verdict};
 use crate::guest::spec::{Accelerator, Boot, Display, Guest, GuestRoot, KernelBoot, Network, Task};
-use crate::guest::{self, GuestError, GuestEvent, Outcome, Setup};
+use crate::guest::{self, GuestError, GuestEvent, Outcome, Report, Setup};
 use crate::host::{BuildUser, Cancel, Command, Host, HostError, Sandbox, SandboxError, WorkFolder};
 use crate::init::rehearse::Said;
+use crate::init::rehearse::measure::Measured;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -108,6 +109,46 @@ impl From<GuestError> for Fault {
     }
 }
 
+/// Measures the modules in a guest: loading them, and vmnet from port to port, each figure for so many milliseconds.
+/// Returns what was measured and what ran the guest ("tcg"). `scratch` and `cache` as for [`rehearse`].
+///
+/// # Errors
+/// [`StepError::Cancelled`], and when no guest can be run or it did not come to its end, with the reason.
+pub fn measure(
+    host: &Host,
+    wanted: &Wanted<'_>,
+    milliseconds: u32,
+    scratch: &Path,
+    cache: &Path,
+    cancel: &Cancel,
+) -> Result<(Vec<Measured>, String), StepError> {
+    let mut measured = Vec::new();
+    let task = Task::Measure { milliseconds };
+    let report = boot(host, wanted, task, scratch, cache, cancel, &mut |event| {
+        if let GuestEvent::Said(line) = event {
+            measured.extend(Measured::parse(line));
+        }
+    });
+    let refused = |why: String| {
+        StepError::refused(
+            format!("the modules could not be measured: {why}"),
+            "`hostwright vmware rehearse` says more",
+        )
+    };
+    match report {
+        Ok(report) if report.success() => Ok((measured, report.accelerator.name)),
+        Ok(report) => {
+            let said = measured.iter().find_map(|m| match m {
+                Measured::LeftOut(_, why) => Some(why.clone()),
+                Measured::Figure(..) => None,
+            });
+            Err(refused(said.unwrap_or_else(|| format!("the guest did not end well: {:?}", report.outcome))))
+        }
+        Err(Fault::Step(error)) => Err(error),
+        Err(Fault::CannotLook(why)) => Err(refused(why)),
+    }
+}
+
 fn run(
     host: &Host,
     wanted: &Wanted<'_>,
@@ -116,6 +157,31 @@ fn run(
     cancel: &Cancel,
     tell: &mut dyn FnMut(Progressed<'_>),
 ) -> Result<Verdict, Fault> {
+    let mut heard = Rehearsal::default();
+    let task = Task::Rehearse { only_load: false };
+    let report = boot(host, wanted, task, scratch, cache, cancel, &mut |event| match event {
+        GuestEvent::Starting { command, .. } => tell(Progressed::Begins(command)),
+        GuestEvent::Said(line) => {
+            if let Some(said) = heard.hear(line) {
+                tell(Progressed::Said(said));
+            }
+        }
+        GuestEvent::Console(line) => tell(Progressed::Console(line)),
+        GuestEvent::Stage(_) | GuestEvent::Stdout(_) | GuestEvent::Stderr(_) => {}
+    })?;
+    Ok(verdict(&heard, &report))
+}
+
+/// Boots the kernel with the modules in the sandbox.
+fn boot(
+    host: &Host,
+    wanted: &Wanted<'_>,
+    task: Task,
+    scratch: &Path,
+    cache: &Path,
+    cancel: &Cancel,
+    hear: &mut dyn FnMut(GuestEvent<'_>),
+) -> Result<Report, Fault> {
     // QEMU is this machine's, also when the modules are for a scratch root.
     let machine = if host.is_machine() { host.clone() } else { Host::machine()? };
     let user = BuildUser::find();
@@ -129,22 +195,12 @@ fn run(
         screenshot_on_failure: false,
         ..Setup::new(&machine, cache, new_folder(scratch, "run")?)
     };
-    let guest = guest(host, wanted, &new_folder(scratch, "modules")?)?;
-    let mut heard = Rehearsal::default();
-    let report = guest::run(&guest, setup, cancel, &mut |event| match event {
-        GuestEvent::Starting { command, .. } => tell(Progressed::Begins(command)),
-        GuestEvent::Said(line) => {
-            if let Some(said) = heard.hear(line) {
-                tell(Progressed::Said(said));
-            }
-        }
-        GuestEvent::Console(line) => tell(Progressed::Console(line)),
-        GuestEvent::Stage(_) | GuestEvent::Stdout(_) | GuestEvent::Stderr(_) => {}
-    })?;
+    let guest = guest(host, wanted, task, &new_folder(scratch, "modules")?)?;
+    let report = guest::run(&guest, setup, cancel, &mut |event| hear(event))?;
     if report.outcome == Outcome::Cancelled || cancel.is_cancelled() {
         return Err(Fault::Step(StepError::Cancelled));
     }
-    Ok(verdict(&heard, &report))
+    Ok(report)
 }
 
 fn new_folder(scratch: &Path, name: &str) -> Result<PathBuf, Fault> {
@@ -158,7 +214,7 @@ fn new_folder(scratch: &Path, name: &str) -> Result<PathBuf, Fault> {
 }
 
 /// The guest: this kernel, and the modules with what they need.
-fn guest(host: &Host, wanted: &Wanted<'_>, folder: &Path) -> Result<Guest, Fault> {
+fn guest(host: &Host, wanted: &Wanted<'_>, task: Task, folder: &Path) -> Result<Guest, Fault> {
     let root = host.root();
     // What the exercise itself needs: packet sockets, where they are a module.
     let mut insert: Vec<PathBuf> =
@@ -186,7 +242,7 @@ fn guest(host: &Host, wanted: &Wanted<'_>, folder: &Path) -> Result<Guest, Fault
         config: root.exists(&config).then(|| root.outside(&config)),
         root: GuestRoot::None,
         writable: false,
-        task: Task::Rehearse { only_load: false },
+        task,
         append: Vec::new(),
         insert,
         collect: Vec::new(),

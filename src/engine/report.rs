@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::sync::Arc;
 
 /// A password or the like: never printed, never written to a journal, wiped when dropped.
@@ -76,6 +77,9 @@ pub struct Inputs {
     /// Files too large for memory (a driver), by the SHA-256 (hexadecimal) of their bytes. Whoever puts one in has
     /// seen to it that nobody can change it any more.
     pub large: BTreeMap<String, Arc<std::fs::File>>,
+    /// Images that the caller handed over as open files, by the SHA-256 (hexadecimal) that their bytes must have.
+    /// They are too large to be sealed: who uses one compares.
+    pub images: BTreeMap<String, Arc<File>>,
     /// The one-time password for enrolling a Machine Owner Key.
     pub mok_password: Option<Secret>,
     /// Explains compiler errors.
@@ -89,6 +93,17 @@ pub struct Owner {
     pub uid: u32,
     /// Login name, for people.
     pub name: String,
+}
+
+/// What came of one kernel in a run for several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KernelResult {
+    /// Its release.
+    pub kernel: String,
+    /// Whether all that was planned for it was done.
+    pub good: bool,
+    /// In words: what was done, or why not.
+    pub text: String,
 }
 
 /// How a run (or the undo of one) ended.
@@ -105,12 +120,22 @@ pub struct RunReport {
     /// Where the log of the work is, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
+    /// What came of each kernel, when the run was for several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernels: Vec<KernelResult>,
 }
 
 impl RunReport {
-    /// Whether the run is done and every check could look and was good: what may be called success.
+    /// Whether it was done for every kernel that it was for.
+    pub fn is_complete(&self) -> bool {
+        self.kernels.iter().all(|k| k.good)
+    }
+
+    /// Whether the run is done for every kernel and every check could look and was good: what may be called success.
     pub fn is_verified(&self) -> bool {
-        self.state == RunState::Done && self.checks.iter().all(|c| c.outcome.is_acceptable())
+        self.state == RunState::Done
+            && self.is_complete()
+            && self.checks.iter().all(|c| c.outcome.is_acceptable())
     }
 }
 

@@ -333,3 +333,30 @@ impl FakeServices {
         Output { code: Some(code), ..Output::default() }
     }
 }
+
+/// A file marked so that nobody may change it (chattr +i), until this goes.
+pub(crate) struct Immutable(std::fs::File);
+
+impl Immutable {
+    /// Marks it; `None` where that takes a right or a file system that is not here, which is said.
+    pub fn mark(path: &Path) -> Option<Self> {
+        let file = std::fs::File::open(path).unwrap();
+        let set = rustix::fs::ioctl_getflags(&file)
+            .and_then(|flags| rustix::fs::ioctl_setflags(&file, flags | rustix::fs::IFlags::IMMUTABLE));
+        match set {
+            Ok(()) => Some(Self(file)),
+            Err(e) => {
+                eprintln!("not looked at: {} cannot be marked ({e})", path.display());
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Immutable {
+    fn drop(&mut self) {
+        if let Ok(flags) = rustix::fs::ioctl_getflags(&self.0) {
+            let _ = rustix::fs::ioctl_setflags(&self.0, flags - rustix::fs::IFlags::IMMUTABLE);
+        }
+    }
+}

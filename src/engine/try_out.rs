@@ -54,6 +54,40 @@ pub fn try_out(
     Ok(verdict)
 }
 
+/// Builds what `step` says, in the sandbox, and checks it, outside any run; takes what an earlier build of just the same
+/// made. The modules' names and bytes, unsigned. Told as step 0.
+///
+/// # Errors
+/// When it cannot be built, or what came out is no module that should be loaded.
+pub fn build_or_reuse(
+    host: &Host,
+    step: &BuildModules,
+    inputs: &Inputs,
+    cancel: &Cancel,
+    sink: &mut dyn Sink,
+) -> Result<Vec<(String, Vec<u8>)>, StepError> {
+    let cached = build::Cache::of(host).find(&build::key(step), step);
+    match cached.and_then(|c| build::gate(host, step, c.modules).ok()) {
+        Some(built) => Ok(built.into_iter().map(|b| (b.module, b.bytes)).collect()),
+        None => build_only(host, step, inputs, cancel, sink),
+    }
+}
+
+/// Builds what `build` says, outside any run, always anew; the modules' names and bytes, unsigned.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn build_only(
+    host: &Host,
+    step: &BuildModules,
+    inputs: &Inputs,
+    cancel: &Cancel,
+    sink: &mut dyn Sink,
+) -> Result<Vec<(String, Vec<u8>)>, StepError> {
+    let built = compile(host, step, inputs, cancel, sink)?;
+    Ok(built.into_iter().map(|b| (b.module, b.bytes)).collect())
+}
+
 fn compile(
     host: &Host,
     step: &BuildModules,

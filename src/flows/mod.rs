@@ -5,9 +5,11 @@
 //! `plan` of a flow is pure. What is around it here gathers the facts it needs, so that the command
 //! line on a scratch root and the helper on the machine come to the same plan by the same way.
 
+pub mod bench;
 pub mod boot;
 pub mod lab;
 pub mod packages;
+pub mod profile;
 pub mod tuning;
 pub mod vgpu;
 pub mod vmware;
@@ -25,7 +27,7 @@ pub enum PlanError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// There is no such flow.
-    #[error("there is no flow called `{0}`; there are: tuning, vgpu, vmware, wayland")]
+    #[error("there is no flow called `{0}`; there are: lab-write, tuning, vgpu, vmware, wayland")]
     UnknownFlow(String),
     /// The choices are no valid document for this flow.
     #[error("the choices are not valid: {0}")]
@@ -55,6 +57,7 @@ pub fn plan(
         wayland::FLOW => wayland::plan_here(host, choices),
         tuning::FLOW => tuning::plan_here(host, choices),
         vgpu::FLOW => vgpu::plan_here(host, choices),
+        lab::write::FLOW => lab::write::plan_here(host, choices),
         other => Err(PlanError::UnknownFlow(other.to_owned())),
     }?;
     for warning in &plan.warnings {

@@ -121,6 +121,8 @@ pub struct DiskFile {
     pub writes: Writes,
     /// Its serial number, by which the guest finds it; 20 bytes at most.
     pub serial: Option<&'static str>,
+    /// Whether it is a USB stick.
+    pub usb: bool,
 }
 
 /// UEFI firmware.
@@ -174,6 +176,8 @@ pub struct Prepared {
     pub graphics: bool,
     /// The network.
     pub net: Net,
+    /// Its address on the host's virtual sockets (vsock(7)).
+    pub vsock: Option<u32>,
     /// The wires.
     pub wires: Wires,
 }
@@ -276,6 +280,8 @@ fn display(out: &mut Args, p: &Prepared) {
         out.pair("-vga", "std");
         // A pointer that knows where it is: no grabbing of the mouse, no lost clicks.
         out.pair("-device", "qemu-xhci,id=usb").pair("-device", "usb-tablet,bus=usb.0");
+    } else if p.disks.iter().any(|d| d.usb) {
+        out.pair("-device", "qemu-xhci,id=usb");
     }
 }
 
@@ -360,11 +366,18 @@ fn disks(out: &mut Args, p: &Prepared) {
         out.pair("-drive", format!("if=none,id=disk{n},format={format}{writes},discard=unmap,file={file}"));
         let boot = if firmware_boots { format!(",bootindex={}", n + 1) } else { String::new() };
         let serial = disk.serial.map(|s| format!(",serial={s}")).unwrap_or_default();
+        if disk.usb {
+            out.pair("-device", format!("usb-storage,bus=usb.0,removable=on,drive=disk{n}{serial}{boot}"));
+            continue;
+        }
         out.pair("-device", format!("{},drive=disk{n}{serial}{boot}", p.device("virtio-blk")));
     }
 }
 
 fn net(out: &mut Args, p: &Prepared) {
+    if let Some(cid) = p.vsock {
+        out.pair("-device", format!("{},guest-cid={cid}", p.device("vhost-vsock")));
+    }
     let Net::User(ssh) = p.net else { return };
     let forward = ssh.map(|port| format!(",hostfwd=tcp:127.0.0.1:{port}-:22")).unwrap_or_default();
     out.pair("-netdev", format!("user,id=net{forward}"));

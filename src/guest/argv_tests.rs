@@ -23,6 +23,7 @@ fn kernel() -> Prepared {
         display: Display::None,
         graphics: false,
         net: Net::None,
+        vsock: None,
         wires: Wires {
             console: Wire::Socket(5),
             firmware: None,
@@ -47,6 +48,7 @@ fn iso() -> Prepared {
             format: ImageFormat::Qcow2,
             writes: Writes::Kept,
             serial: None,
+            usb: false,
         }],
         ..kernel()
     }
@@ -97,7 +99,8 @@ fn a_command_to_paste_writes_where_a_person_looks() {
 
 #[test]
 fn what_is_written_to_a_disk_goes_where_it_was_wanted() {
-    let disk = |writes| DiskFile { path: "/d".into(), format: ImageFormat::Raw, writes, serial: None };
+    let disk =
+        |writes| DiskFile { path: "/d".into(), format: ImageFormat::Raw, writes, serial: None, usb: false };
     for (writes, option) in
         [(Writes::Kept, "raw,discard"), (Writes::Dropped, "snapshot=on"), (Writes::Refused, "readonly=on")]
     {
@@ -121,4 +124,31 @@ proptest::proptest! {
         }
         proptest::prop_assert_eq!(value, path);
     }
+}
+
+#[test]
+fn a_usb_stick_is_removable_and_needs_no_graphics_card() {
+    let stick = DiskFile {
+        path: "/a stick, 1.img".into(),
+        format: ImageFormat::Raw,
+        writes: Writes::Kept,
+        serial: Some("STICK"),
+        usb: true,
+    };
+    let p = Prepared { machine: Machine::Q35, disks: vec![stick], ..kernel() };
+    let text = lines(&p);
+    assert!(text.contains("-device qemu-xhci,id=usb\n"), "{text}");
+    assert!(text.contains("usb-storage,bus=usb.0,removable=on,drive=disk0,serial=STICK"), "{text}");
+    assert!(text.contains("file=/a stick,, 1.img"), "{text}");
+    assert_eq!(text.matches("qemu-xhci").count(), 1);
+    let with_screen = lines(&Prepared { graphics: true, ..p });
+    assert_eq!(with_screen.matches("qemu-xhci").count(), 1);
+}
+
+#[test]
+fn virtual_sockets_go_onto_the_machines_bus() {
+    let on_microvm = lines(&Prepared { vsock: Some(4711), ..kernel() });
+    assert!(on_microvm.contains("-device vhost-vsock-device,guest-cid=4711\n"), "{on_microvm}");
+    let on_pc = lines(&Prepared { vsock: Some(4711), ..iso() });
+    assert!(on_pc.contains("-device vhost-vsock-pci,guest-cid=4711\n"), "{on_pc}");
 }

@@ -144,6 +144,7 @@ fn tail(boot: &KernelBoot, mut config: Config) -> Result<Vec<u8>, GuestError> {
         },
         Task::Init { path, args } => config::Task::Init { path: path.clone(), args: args.clone() },
         Task::Rehearse { only_load } => config::Task::Rehearse { only_load: *only_load },
+        Task::Measure { milliseconds } => config::Task::Measure { milliseconds: *milliseconds },
     };
     let mut tree = Tree::new();
     tree.folder("hostwright");

@@ -44,7 +44,7 @@ mod wires;
 pub use error::GuestError;
 pub use report::{AcceleratorUsed, Outcome, Report, SCHEMA, Stage, Trouble, TroubleKind};
 pub use run::{CONSOLE, REPORT, dry_run, run};
-pub use setup::{GuestEvent, Input, Setup, Wrap};
+pub use setup::{GuestEvent, Input, Setup, Sharing, Wrap};
 
 /// The program that every guest with an initramfs of ours starts with: static, stripped, for this machine's
 /// architecture.

@@ -19,6 +19,9 @@ use std::path::{Path, PathBuf};
 /// Serial number of the disk that holds the root.
 const ROOT_SERIAL: &str = "hostwright-root";
 
+/// Serial number of USB sticks.
+const STICK_SERIAL: &str = "HOSTWRIGHT0001";
+
 /// What must live as long as the guest.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
@@ -32,6 +35,8 @@ pub(super) struct Kept {
     pub(super) release: Option<String>,
     /// The host's port that leads to the guest's port 22.
     pub(super) ssh: Option<u16>,
+    /// The guest's address on the host's virtual sockets.
+    pub(super) vsock: Option<u32>,
 }
 
 impl Drop for Kept {
@@ -56,6 +61,7 @@ pub(super) fn prepare(
         Network::Ssh { port } => {
             let port = if port == 0 { free_port()? } else { port };
             kept.ssh = Some(port);
+            kept.vsock = vsock();
             Net::User(Some(port))
         }
     };
@@ -73,6 +79,7 @@ pub(super) fn prepare(
         display: guest.display,
         graphics: true,
         net,
+        vsock: kept.vsock,
         wires: Wires::to_paste(),
     };
     match &guest.boot {
@@ -97,7 +104,8 @@ pub(super) fn prepare(
             path: file(setup, &disk.path, disk.writable, &mut kept)?,
             format: disk.format,
             writes: if disk.writable { Writes::Kept } else { Writes::Dropped },
-            serial: None,
+            serial: disk.usb.then_some(STICK_SERIAL),
+            usb: disk.usb,
         });
     }
     Ok((prepared, kept))
@@ -115,7 +123,9 @@ fn direct(
     let abilities = &kernel.abilities;
     prepared.graphics = guest.display != Display::None;
     let mmio = matches!(abilities.has(Need::VirtioMmio), Have::BuiltIn | Have::Module);
-    prepared.machine = if mmio && !prepared.graphics { Machine::Microvm } else { Machine::Q35 };
+    // A microvm has no USB.
+    let plain = !prepared.graphics && !guest.disks.iter().any(|d| d.usb);
+    prepared.machine = if mmio && plain { Machine::Microvm } else { Machine::Q35 };
     let bus = if prepared.machine == Machine::Microvm { Need::VirtioMmio } else { Need::VirtioPci };
     let mut needs = BTreeSet::from([bus, Need::Ports]);
     if guest.network != Network::None {
@@ -145,7 +155,7 @@ fn direct(
             if !boot.writable {
                 needs.insert(Need::Overlay);
             }
-            match way.insert(share::way(setup.host, abilities, boot.writable)?) {
+            match way.insert(share::way(setup.host, &setup.sharing, abilities, boot.writable)?) {
                 Way::Virtiofs(_) => {
                     needs.insert(Need::Virtiofs);
                     Root::Virtiofs { tag: TAG.into() }
@@ -167,6 +177,7 @@ fn direct(
                 format: *format,
                 writes: if boot.writable { Writes::Kept } else { Writes::Refused },
                 serial: Some(ROOT_SERIAL),
+                usb: false,
             });
             Root::Disk { serial: ROOT_SERIAL.into() }
         }
@@ -185,7 +196,10 @@ fn direct(
     } else {
         inherited(made.file()?, kept)
     };
-    let image = file(setup, &kernel.boot, false, kept)?;
+    // Only the image's own first part asks the graphics card for a text screen; without it a window stays with what the
+    // firmware wrote last.
+    let image = if prepared.graphics { &boot.image } else { &kernel.boot };
+    let image = file(setup, image, false, kept)?;
     // A microvm has one clock that a kernel could compare its counter with, and an emulated guest that is not
     // scheduled for a moment finds the comparison wrong, and no other way to start its timer: it hangs. With
     // the emulation the guest's counter is this processor's.
@@ -209,6 +223,24 @@ fn direct(
     Ok(())
 }
 
+/// What keeps systemd of a shared tree from waiting for what a guest has not (`systemd-fstab-generator`(8),
+/// `systemd-gpt-auto-generator`(8), `systemd-debug-generator`(8)): the tree's /etc/fstab and /etc/crypttab name disks of
+/// the machine that it is of, each of which is waited for one and a half minutes, and nothing there will ever be online or
+/// settled. Nothing of it is written anywhere: it is all on the guest's command line, where --append can say otherwise.
+const FOR_SYSTEMD: [&str; 11] = [
+    "fstab=no",
+    "luks=no",
+    "systemd.gpt_auto=0",
+    "systemd.swap=no",
+    "systemd.firstboot=off",
+    "systemd.mask=systemd-udev-settle.service",
+    "systemd.mask=systemd-networkd-wait-online.service",
+    "systemd.mask=NetworkManager-wait-online.service",
+    "systemd.mask=systemd-boot-update.service",
+    "systemd.mask=systemd-boot-random-seed.service",
+    "systemd.mask=fwupd-refresh.timer",
+];
+
 /// The kernel's command line. `quiet`: every line on a serial port costs an emulated guest milliseconds, and what is
 /// worth reading (an oops, a panic) comes all the same. `panic=-1` with `reboot=t`: after a panic the machine
 /// is gone at once. `cryptomgr.notests`: no self-tests of every algorithm.
@@ -218,7 +250,10 @@ fn cmdline(boot: &KernelBoot, graphics: bool, tsc: Option<u64>) -> String {
     if let Some(khz) = tsc {
         line.push_str(&format!(" tsc_early_khz={khz}"));
     }
-    for word in &boot.append {
+    let shared = matches!(boot.root, GuestRoot::Directory { .. });
+    let systemd = shared && matches!(boot.task, Task::Init { .. });
+    let words = FOR_SYSTEMD.iter().copied().filter(|_| systemd);
+    for word in words.chain(boot.append.iter().map(String::as_str)) {
         line.push(' ');
         line.push_str(word);
     }
@@ -242,7 +277,7 @@ fn check_tree(path: &Path, task: &Task) -> Result<(), GuestError> {
     let program = match task {
         Task::Init { path, .. } => Some(path.as_str()),
         Task::Command { argv, .. } => argv.first().map(String::as_str),
-        Task::Rehearse { .. } => None,
+        Task::Rehearse { .. } | Task::Measure { .. } => None,
     };
     // Links of the tree lead inside it, whatever this machine has there.
     let tree = crate::host::Root::open(path)?;
@@ -376,6 +411,13 @@ fn free_port() -> Result<u16, GuestError> {
     listener.and_then(|l| l.local_addr()).map(|a| a.port()).map_err(super::wires::system("find a free port"))
 }
 
+/// An address for virtual sockets, where the host has them (module `vhost_vsock`) and lets us: no port of the network
+/// is needed then. Addresses 0 to 2 are taken (vsock(7)); a process watches one such guest, and its number is its own.
+fn vsock() -> Option<u32> {
+    let opens = File::options().read(true).write(true).open("/dev/vhost-vsock").is_ok();
+    opens.then(|| std::process::id().saturating_add(3))
+}
+
 /// Writes a whole file beside its place and moves it there.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), GuestError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
@@ -398,6 +440,29 @@ mod tests {
         assert_eq!(sniff(b"hsqs\x01\0\0\0"), Some(Need::Squashfs));
         assert_eq!(sniff(&[0; 512]), None);
         assert_eq!(sniff(b""), None);
+    }
+
+    #[test]
+    fn only_the_init_of_a_shared_tree_is_kept_from_waiting_for_disks() {
+        let boot = |root: GuestRoot, task: Task| KernelBoot {
+            image: "k".into(),
+            modules: None,
+            config: None,
+            root,
+            writable: false,
+            task,
+            append: vec!["last=1".into()],
+            insert: vec![],
+            collect: vec![],
+        };
+        let init = || Task::Init { path: "/sbin/init".into(), args: vec![] };
+        let tree = || GuestRoot::Directory { path: "/".into() };
+        let line = cmdline(&boot(tree(), init()), false, None);
+        assert!(line.contains(" fstab=no ") && line.ends_with(" last=1"), "{line}");
+        let image = GuestRoot::Image { path: "i".into(), format: ImageFormat::Raw };
+        assert!(!cmdline(&boot(image, init()), false, None).contains("fstab"));
+        let command = Task::Command { argv: vec![], env: vec![], cwd: None };
+        assert!(!cmdline(&boot(tree(), command), false, None).contains("systemd"));
     }
 
     #[test]

@@ -58,6 +58,7 @@ pub fn run(
                 folder: setup.folder.clone(),
                 what: what(guest),
                 ssh: kept.ssh,
+                vsock: kept.vsock,
             })?;
             Some((seat, listener))
         }
@@ -75,7 +76,12 @@ pub fn run(
         command = wrap(command)?;
     }
     stop(cancel)?;
-    events(GuestEvent::Starting { command: &command.display(), accelerator: &accelerator, ssh: kept.ssh });
+    events(GuestEvent::Starting {
+        command: &command.display(),
+        accelerator: &accelerator,
+        ssh: kept.ssh,
+        vsock: kept.vsock,
+    });
     let shown = command.display();
     let began = Instant::now();
     let process = start(&command)?;

@@ -31,6 +31,9 @@ pub struct Card {
     pub what: String,
     /// The host's port that leads to its port 22.
     pub ssh: Option<u16>,
+    /// Its address on the host's virtual sockets.
+    #[serde(default)]
+    pub vsock: Option<u32>,
 }
 
 /// The folder of one guest; gone when dropped.
@@ -140,6 +143,7 @@ mod tests {
             folder: "/runs/1".into(),
             what: "a.iso".into(),
             ssh: None,
+            vsock: None,
         }
     }
 

@@ -27,6 +27,18 @@ pub enum Input {
     From(OwnedFd),
 }
 
+/// How a directory is shared with a guest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Sharing {
+    /// By a virtiofsd at one of the places of distributions, else by 9p.
+    #[default]
+    Find,
+    /// By this virtiofsd, if it fits, else by 9p.
+    By(PathBuf),
+    /// By 9p.
+    NineP,
+}
+
 /// What a run needs beside the guest.
 pub struct Setup<'a> {
     /// The machine that QEMU runs on.
@@ -41,6 +53,8 @@ pub struct Setup<'a> {
     pub control: Option<PathBuf>,
     /// What the guest is called in its report and its processes.
     pub name: String,
+    /// How directories are shared.
+    pub sharing: Sharing,
     /// Puts QEMU into a sandbox.
     pub wrap: Option<&'a Wrap<'a>>,
     /// Standard input of the guest's command.
@@ -62,6 +76,7 @@ impl<'a> Setup<'a> {
             folder: folder.into(),
             control: None,
             name: "guest".into(),
+            sharing: Sharing::Find,
             wrap: None,
             input: Input::Nothing,
             environment: Vec::new(),
@@ -93,6 +108,8 @@ pub enum GuestEvent<'a> {
         accelerator: &'a AcceleratorUsed,
         /// The host's port that leads to the guest's port 22.
         ssh: Option<u16>,
+        /// The guest's address on the host's virtual sockets.
+        vsock: Option<u32>,
     },
     /// The guest got somewhere.
     Stage(&'a Stage),

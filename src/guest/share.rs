@@ -5,6 +5,7 @@
 use super::argv::Share;
 use super::error::GuestError;
 use super::modules::{Abilities, Have, Need};
+use super::setup::Sharing;
 use super::wires;
 use crate::host::{Command, Host, Inherited, Process};
 use std::path::Path;
@@ -83,10 +84,20 @@ pub(super) fn choose(
 }
 
 /// Looks what is here and chooses.
-pub(super) fn way(host: &Host, abilities: &Abilities, writable: bool) -> Result<Way, GuestError> {
-    let daemon = PLACES.iter().filter(|p| host.root().exists(p)).find_map(|path| {
-        let output = host.runner().run(&Command::new(*path).arg("--version")).ok()?;
-        Some(Virtiofsd { path: (*path).into(), version: version(&output.stdout)? })
+pub(super) fn way(
+    host: &Host,
+    sharing: &Sharing,
+    abilities: &Abilities,
+    writable: bool,
+) -> Result<Way, GuestError> {
+    let places: Vec<String> = match sharing {
+        Sharing::Find => PLACES.iter().map(|p| (*p).to_owned()).collect(),
+        Sharing::By(path) => path.to_str().map(str::to_owned).into_iter().collect(),
+        Sharing::NineP => Vec::new(),
+    };
+    let daemon = places.into_iter().filter(|p| host.root().exists(p)).find_map(|path| {
+        let output = host.runner().run(&Command::new(&path).arg("--version")).ok()?;
+        Some(Virtiofsd { version: version(&output.stdout)?, path })
     });
     choose(&abilities.has(Need::Virtiofs), &abilities.has(Need::Ninep), daemon, writable)
 }
@@ -117,6 +128,9 @@ fn command(daemon: &Virtiofsd, directory: &str, writable: bool, listener: &Inher
     let mut command = Command::new(&daemon.path)
         .arg(format!("--fd={}", listener.number()))
         .args(["--shared-dir", directory, "--sandbox=none", "--log-level=error"])
+        // What is mounted below (/proc of the host) would be a mount of its own in the guest, made when somebody looks
+        // into it, and overlayfs has none of that: EREMOTE (`ovl_lookup_single` of the kernel).
+        .arg("--no-announce-submounts")
         .inherit(listener.clone());
     // What nobody changes meanwhile can be kept by the guest for good.
     command =
@@ -170,7 +184,9 @@ mod tests {
         let (socket, _) = std::os::unix::net::UnixStream::pair().unwrap();
         let fd = Inherited::new(socket.into());
         let daemon = daemon((1, 13)).unwrap();
-        assert!(command(&daemon, "/srv/a, b", false, &fd).args.contains(&"--readonly".to_owned()));
+        let args = command(&daemon, "/srv/a, b", false, &fd).args;
+        assert!(args.contains(&"--readonly".to_owned()), "{args:?}");
+        assert!(args.contains(&"--no-announce-submounts".to_owned()), "{args:?}");
         assert!(!command(&daemon, "/srv/a, b", true, &fd).args.contains(&"--readonly".to_owned()));
     }
 }

@@ -135,6 +135,11 @@ pub enum Task {
         /// Whether only loading and opening is tried.
         only_load: bool,
     },
+    /// Modules of VMware are measured (see `init::rehearse::measure`).
+    Measure {
+        /// For how long each figure, in milliseconds.
+        milliseconds: u32,
+    },
 }
 
 /// How a disk image is written.
@@ -157,6 +162,9 @@ pub struct Disk {
     pub format: ImageFormat,
     /// Whether it is written to; else the guest writes into a layer that is thrown away.
     pub writable: bool,
+    /// Whether it is a USB stick and not a disk that is built in.
+    #[serde(default)]
+    pub usb: bool,
 }
 
 /// Which firmware starts an ISO or a disk.

@@ -5,11 +5,14 @@
 //! read once ([`read_sealed`]).
 
 use crate::engine::{Inputs, Secret};
-use crate::ipc::{Error, LARGE_PREFIX, MOK_PASSWORD, SOURCE_PREFIX, read_sealed, take_sealed};
+use crate::ipc::{Error, IMAGE_PREFIX, LARGE_PREFIX, MOK_PASSWORD, SOURCE_PREFIX, read_sealed, take_sealed};
+use rustix::fs::{FileType, OFlags};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::fs::File;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 /// The largest document of choices, in bytes. The largest real one is a few kilobytes.
 pub const MAX_CHOICES: usize = 64 << 10;
@@ -100,10 +103,10 @@ pub fn names<T>(files: &HashMap<String, T>) -> Result<(), Error> {
         return Err(bad(what, "hand over only the archives that the choices name"));
     }
     for name in files.keys() {
-        let hash = name.strip_prefix(SOURCE_PREFIX).or_else(|| name.strip_prefix(LARGE_PREFIX));
-        if name != MOK_PASSWORD && !hash.is_some_and(is_sha256) {
+        let prefixed = |prefix| name.strip_prefix(prefix).is_some_and(is_sha256);
+        if name != MOK_PASSWORD && ![SOURCE_PREFIX, IMAGE_PREFIX, LARGE_PREFIX].into_iter().any(prefixed) {
             let shown: String = name.chars().take(80).collect();
-            let remedy = "the names are `source:SHA256`, `large:SHA256` and `mok-password`";
+            let remedy = "the names are `source:SHA256`, `image:SHA256`, `large:SHA256` and `mok-password`";
             return Err(bad(format!("no file is called {shown:?}"), remedy));
         }
     }
@@ -135,6 +138,10 @@ pub fn inputs<F: AsFd>(files: &HashMap<String, F>) -> Result<Inputs, Error> {
             inputs.large.insert(is, std::sync::Arc::new(file));
             continue;
         }
+        if let Some(sha256) = name.strip_prefix(IMAGE_PREFIX) {
+            inputs.images.insert(sha256.to_owned(), Arc::new(image(name, fd)?));
+            continue;
+        }
         let Some(sha256) = name.strip_prefix(SOURCE_PREFIX) else {
             inputs.mok_password = Some(Secret::new(read(name, fd, MAX_PASSWORD)?));
             continue;
@@ -149,6 +156,22 @@ pub fn inputs<F: AsFd>(files: &HashMap<String, F>) -> Result<Inputs, Error> {
         inputs.sealed.insert(is, bytes);
     }
     Ok(inputs)
+}
+
+/// An image as it may be handed over: a plain file, opened for reading. Its bytes are not looked at here; the step
+/// that uses it compares them with the SHA-256 of its name.
+fn image<F: AsFd>(name: &str, fd: &F) -> Result<File, Error> {
+    let refuse =
+        |what: &str| bad(format!("the file {name} is not accepted: {what}"), "open a plain file to read it");
+    let flags = rustix::fs::fcntl_getfl(fd).map_err(|e| refuse(&e.to_string()))?;
+    if flags.contains(OFlags::PATH) || flags & OFlags::ACCMODE == OFlags::WRONLY {
+        return Err(refuse("it is not open for reading"));
+    }
+    let stat = rustix::fs::fstat(fd).map_err(|e| refuse(&e.to_string()))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(refuse("it is no plain file"));
+    }
+    fd.as_fd().try_clone_to_owned().map(File::from).map_err(|e| refuse(&e.to_string()))
 }
 
 #[cfg(test)]
@@ -237,6 +260,23 @@ mod tests {
         let plain: OwnedFd = tempfile::tempfile().unwrap().into();
         let files = HashMap::from([(format!("source:{}", "0".repeat(64)), plain)]);
         assert!(reason(inputs(&files)).contains("not a sealed memory file"));
+    }
+
+    #[test]
+    fn an_image_is_a_plain_file_that_is_open_for_reading() {
+        let name = format!("image:{}", "0".repeat(64));
+        let one = |fd: OwnedFd| inputs(&HashMap::from([(name.clone(), fd)]));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let opened = one(File::open(file.path()).unwrap().into()).unwrap();
+        assert!(opened.images.contains_key(&"0".repeat(64)) && opened.sealed.is_empty());
+        let to_write = File::options().write(true).open(file.path()).unwrap();
+        assert!(reason(one(to_write.into())).contains("not open for reading"));
+        let by_path = rustix::fs::open(file.path(), OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
+        assert!(reason(one(by_path)).contains("not open for reading"));
+        assert!(reason(one(File::open("/dev/zero").unwrap().into())).contains("no plain file"));
+        assert!(reason(one(File::open("/").unwrap().into())).contains("no plain file"));
+        assert!(reason(one(std::io::pipe().unwrap().0.into())).contains("no plain file"));
+        assert!(reason(names(&HashMap::from([("image:x".to_owned(), ())]))).contains("no file is called"));
     }
 
     proptest! {

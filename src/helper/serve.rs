@@ -23,6 +23,9 @@ const PROMPT: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(5);
 /// How often the end of a run is looked for when the helper is asked to leave.
 const DRAIN: Duration = Duration::from_millis(100);
+/// How long last answers may take to go out, once no run goes on. When the bus is gone, as it may be before us when the
+/// machine shuts down, the connection's executor has ended with it, and what is given to it is never done.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Why the helper did not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -134,6 +137,7 @@ async fn stay_while_needed(shared: &Arc<Shared>, connection: &Connection, limit:
         if connection.release_name(NAME).await.is_err() {
             return;
         }
+        // Should the bus go just now, `alone` in `serve_host` sees it.
         take_up(connection).await;
         if !shared.work.is_awaited() || take_name(connection).await.is_err() {
             return;
@@ -163,6 +167,13 @@ async fn finish(shared: &Arc<Shared>, connection: &Connection) {
         }
     }
     // Answers and last events still go out; somebody who thinks about a password is not waited for.
+    let patience = async {
+        Timer::after(LAST_WORDS).await;
+    };
+    future::or(last_words(shared, connection), patience).await;
+}
+
+async fn last_words(shared: &Arc<Shared>, connection: &Connection) {
     for _ in 0..10 {
         take_up(connection).await;
         if !shared.work.idle_for().is_zero() {

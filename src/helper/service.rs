@@ -8,7 +8,7 @@ use super::job::{Task, run_error};
 use super::shared::{Call, Shared};
 use super::work;
 use crate::engine::{self, Permission, Plan};
-use crate::ipc::Error;
+use crate::ipc::{Error, PlanPreview};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -86,6 +86,28 @@ impl Service {
         call.may_inspect().await?;
         let request = call.request(flow, choices, files).await?;
         document(&self.0.plan(&call, &request).await?)
+    }
+
+    #[zbus(out_args("preview"))]
+    async fn preview(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        flow: &str,
+        choices: &str,
+        files: HashMap<String, OwnedFd>,
+    ) -> Result<String, Error> {
+        let call = self.call(connection, &header).await?;
+        admissible(flow, choices, &files)?;
+        call.may_inspect().await?;
+        let request = call.request(flow, choices, files).await?;
+        let plan = self.0.plan(&call, &request).await?;
+        let shared = self.0.clone();
+        let preview = work::in_thread("preview", move || {
+            let steps = engine::preview_for_anybody(&plan, &shared.host);
+            PlanPreview { plan, steps }
+        });
+        document(&preview.await?)
     }
 
     #[zbus(out_args("run"))]
@@ -171,6 +193,26 @@ impl Service {
         call.may(&BTreeSet::from([Permission::Undo]), &about).await?;
         title.ok_or(Error::NoSuchRun(number))?;
         self.0.start(call, Task::Undo { run: number }).await
+    }
+
+    #[zbus(out_args("gone"))]
+    async fn prune(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        numbers: Vec<u32>,
+        lose_undo: bool,
+    ) -> Result<Vec<u32>, Error> {
+        let call = self.call(connection, &header).await?;
+        self.0.is_free()?;
+        let message =
+            "Authentication is required to forget old runs of Hostwright, which cannot be taken back then.";
+        let about = BTreeMap::from([("polkit.message".to_owned(), message.to_owned())]);
+        call.may(&BTreeSet::from([Permission::Undo]), &about).await?;
+        let owner = call.caller.owner().await?;
+        let shared = self.0.clone();
+        let gone = work::in_thread("prune", move || engine::prune(&shared.host, &numbers, lose_undo, &owner));
+        gone.await?.map_err(|e| run_error(&e))
     }
 
     #[zbus(property(emits_changed_signal = "const"))]

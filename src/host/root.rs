@@ -232,6 +232,31 @@ impl Root {
             .map_err(err(path, "could not open"))
     }
 
+    /// Opens a device (or what stands for one on a scratch root) to read and write it, for this program alone: a
+    /// block device that is in use is refused by the kernel with `EBUSY` (open(2), `O_EXCL`). Links are not followed.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open_device(&self, path: &str, write: bool) -> Result<File, HostError> {
+        let access = if write { OFlags::RDWR } else { OFlags::RDONLY };
+        self.open_node(path, access | OFlags::EXCL)
+    }
+
+    /// Opens a device to read it past the page cache (open(2), `O_DIRECT`): memory, places and lengths must be
+    /// aligned to its blocks.
+    ///
+    /// # Errors
+    /// When it cannot be opened; of the kind `InvalidInput` where there is no such way.
+    pub fn open_device_direct(&self, path: &str) -> Result<File, HostError> {
+        self.open_node(path, OFlags::RDONLY | OFlags::DIRECT)
+    }
+
+    fn open_node(&self, path: &str, flags: OFlags) -> Result<File, HostError> {
+        self.open_fd(path, flags | OFlags::NOFOLLOW | OFlags::NONBLOCK)
+            .map(File::from)
+            .map_err(err(path, "could not open"))
+    }
+
     pub(super) fn open_lock_file(&self, path: &str) -> Result<File, HostError> {
         let what = "could not open the lock file";
         if let Some((dir, _)) = path.rsplit_once('/') {

@@ -81,6 +81,11 @@ pub enum Task {
         /// Whether only loading and opening is tried.
         only_load: bool,
     },
+    /// VMware's modules are measured (see `init::rehearse::measure`).
+    Measure {
+        /// For how long each figure, in milliseconds.
+        milliseconds: u32,
+    },
 }
 
 impl Default for Task {
@@ -144,6 +149,9 @@ impl Config {
             Task::Rehearse { only_load } => {
                 out.line("task", &[b"rehearse", if *only_load { b"load" } else { b"use" }]);
             }
+            Task::Measure { milliseconds } => {
+                out.line("task", &[b"measure", milliseconds.to_string().as_bytes()]);
+            }
         }
         out.0
     }
@@ -198,13 +206,18 @@ impl Config {
                     (b"init", [path]) => Task::Init { path: text(path)?, args: Vec::new() },
                     (b"rehearse", [what]) if what == b"load" => Task::Rehearse { only_load: true },
                     (b"rehearse", [what]) if what == b"use" => Task::Rehearse { only_load: false },
+                    (b"measure", [time]) => Task::Measure {
+                        milliseconds: text(time)?.parse().map_err(|_| "that is no time".to_owned())?,
+                    },
                     _ => return Err("no such task".to_owned()),
                 }
             }
             ("arg", [word]) => match &mut self.task {
                 Task::Command { argv, .. } => argv.push(no_zero(word)?),
                 Task::Init { args, .. } => args.push(text(&no_zero(word)?)?),
-                Task::Rehearse { .. } => return Err("a rehearsal has no arguments".to_owned()),
+                Task::Rehearse { .. } | Task::Measure { .. } => {
+                    return Err("a rehearsal has no arguments".to_owned());
+                }
             },
             ("env", [name, value]) => match &mut self.task {
                 Task::Command { env, .. } => env.push((no_zero(name)?, no_zero(value)?)),
@@ -261,6 +274,7 @@ mod tests {
             (".*", proptest::collection::vec("[^\0]*", 0..3))
                 .prop_map(|(path, args)| Task::Init { path, args }),
             any::<bool>().prop_map(|only_load| Task::Rehearse { only_load }),
+            any::<u32>().prop_map(|milliseconds| Task::Measure { milliseconds }),
         ]
     }
 

@@ -7,6 +7,7 @@
 //!   hostwright-init agent     a unit of a systemd guest: hands files over at its end
 //!   hostwright-init stage X   in such a guest: notes that it got to X
 //!   /init exercise …          what a rehearsal starts: see `rehearse`
+//!   /init measure …           what a benchmark of modules starts: see `rehearse::measure`
 //! ```
 //!
 //! It never hangs silently: every failure is said on the control port and on the console with its stage and its
@@ -65,6 +66,7 @@ pub fn main() {
         ["agent", collect @ ..] => agent::agent(collect),
         ["stage", name] => agent::stage(name),
         [rehearse::ARGUMENT, how, modules @ ..] => rehearse::exercise(how, modules),
+        [rehearse::measure::ARGUMENT, time, modules @ ..] => rehearse::measure::main(time, modules),
         _ => {
             voice::console("usage: hostwright-init agent [PATTERN…] | hostwright-init stage NAME");
             2
@@ -89,8 +91,8 @@ fn first_process(voice: &mut Voice) -> Result<Ended, Failure> {
     voice.stage("ports");
     let ports = devices::Ports::open(&news, config.stdin)?;
     voice.connect(ports.control)?;
-    // A rehearsal inserts them itself, watched.
-    if !matches!(config.task, Task::Rehearse { .. }) {
+    // A rehearsal inserts them itself, watched; a measurement with a clock.
+    if !matches!(config.task, Task::Rehearse { .. } | Task::Measure { .. }) {
         modules::insert_given(&config.insert)?;
     }
 
@@ -111,6 +113,13 @@ fn first_process(voice: &mut Voice) -> Result<Ended, Failure> {
         Task::Rehearse { only_load } => {
             voice.stage("rehearse");
             let good = rehearse::watch("/init", &config.insert, *only_load, &mut |line| {
+                voice.say(&Said::News(line.to_owned()));
+            });
+            Ended::Exited(i32::from(!good))
+        }
+        Task::Measure { milliseconds } => {
+            voice.stage("measure");
+            let good = rehearse::measure::attend("/init", *milliseconds, &config.insert, &mut |line| {
                 voice.say(&Said::News(line.to_owned()));
             });
             Ended::Exited(i32::from(!good))

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The client for callers without async: the command line. Each call waits for its answer.
 
-use super::{Error, RunEvent, RunProxy, Sealed};
+use super::remote::{Asking, Link, Place};
+use super::{Error, PlanPreview, RunEvent, RunProxy, Sealed};
 use crate::engine::{Plan, RunState, RunSummary, UndoPreview};
 use async_io::block_on;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// See [`ipc::Client`](super::Client).
 #[derive(Debug, Clone)]
@@ -17,6 +19,19 @@ impl Client {
     /// [`Error::NoBus`].
     pub fn connect() -> Result<Self, Error> {
         block_on(super::Client::connect()).map(Self)
+    }
+
+    /// See [`ipc::Client::connect_to`](super::Client::connect_to).
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] with what ssh says.
+    pub fn connect_to(place: &Place, asking: &Asking) -> Result<Self, Error> {
+        block_on(super::Client::connect_to(place, asking)).map(Self)
+    }
+
+    /// The way to another machine, if it is one.
+    pub fn link(&self) -> Option<&Arc<Link>> {
+        self.0.link()
     }
 
     /// Whether a person may be asked for a password (yes, if nothing else is said).
@@ -41,6 +56,14 @@ impl Client {
         block_on(self.0.plan(flow, choices, files))
     }
 
+    /// See [`ipc::Client::preview`](super::Client::preview).
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn preview(&self, flow: &str, choices: &Value, files: &[Sealed]) -> Result<PlanPreview, Error> {
+        block_on(self.0.preview(flow, choices, files))
+    }
+
     /// See [`ipc::Client::execute`](super::Client::execute).
     ///
     /// # Errors
@@ -63,6 +86,14 @@ impl Client {
     /// See [`Error`].
     pub fn undo(&self, run: u32) -> Result<Run, Error> {
         block_on(self.0.undo(run)).map(Run)
+    }
+
+    /// See [`ipc::Client::prune`](super::Client::prune).
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn prune(&self, numbers: &[u32], lose_undo: bool) -> Result<Vec<u32>, Error> {
+        block_on(self.0.prune(numbers, lose_undo))
     }
 
     /// See [`ipc::Client::runs`](super::Client::runs).
@@ -131,7 +162,12 @@ impl Run {
 
     /// All its events in order, to its end; waits for each.
     pub fn follow(self) -> impl Iterator<Item = Result<RunEvent, Error>> + Send {
-        let mut follow = self.0.follow();
+        self.follow_from(0)
+    }
+
+    /// The same without those before number `from`, which are known already.
+    pub fn follow_from(self, from: u64) -> impl Iterator<Item = Result<RunEvent, Error>> + Send {
+        let mut follow = self.0.follow().from(from);
         std::iter::from_fn(move || block_on(follow.next()))
     }
 }

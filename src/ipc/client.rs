@@ -3,10 +3,12 @@
 
 use super::follow::{Follow, Incoming, Story};
 use super::proxy::RunProxy;
-use super::{Error, NAME, PATH, RUNS_PATH, Sealed, run_number, run_path};
+use super::remote::{Asking, Link, Place};
+use super::{Error, NAME, PATH, PlanPreview, RUNS_PATH, Sealed, run_number, run_path};
 use crate::engine::{Plan, RunState, RunSummary, UndoPreview};
 use serde_json::Value;
 use std::collections::HashMap;
+use std::sync::Arc;
 use zbus::Connection;
 use zbus::proxy::{CacheProperties, MethodFlags};
 use zbus::zvariant::{Fd, OwnedObjectPath};
@@ -20,6 +22,8 @@ const ATTEMPTS: u32 = 3;
 pub struct Client {
     connection: Connection,
     interactive: bool,
+    /// The way to another machine.
+    link: Option<Arc<Link>>,
 }
 
 impl Client {
@@ -34,7 +38,29 @@ impl Client {
 
     /// Uses a connection that exists, for instance to the bus of another machine.
     pub fn over(connection: Connection) -> Self {
-        Self { connection, interactive: true }
+        Self { connection, interactive: true, link: None }
+    }
+
+    /// Connects to the system bus of another machine, over ssh. See [`remote`](super::remote).
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] with what ssh says.
+    pub async fn connect_to(place: &Place, asking: &Asking) -> Result<Self, Error> {
+        let (connection, link) = Link::connect(place, asking).await?;
+        Ok(Self { connection, interactive: true, link: Some(Arc::new(link)) })
+    }
+
+    /// The way to another machine, if it is one.
+    pub fn link(&self) -> Option<&Arc<Link>> {
+        self.link.as_ref()
+    }
+
+    /// Asks logind to restart the machine; a person may be asked for a password.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] with what logind says.
+    pub async fn restart(&self) -> Result<(), Error> {
+        super::power::restart(&self.connection).await
     }
 
     /// Whether a person may be asked for a password (yes, if nothing else is said). Without it, a call
@@ -58,7 +84,25 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`] with the flow's reason, or another [`Error`].
     pub async fn plan(&self, flow: &str, choices: &Value, files: &[Sealed]) -> Result<Plan, Error> {
+        self.can_take(files)?;
         document(&self.call::<_, String>("Plan", &(flow, choices.to_string(), fds(files))).await?)
+    }
+
+    /// The plan, and what each of its steps would do, as the machine itself sees it.
+    ///
+    /// # Errors
+    /// As [`Client::plan`]; [`Error::Protocol`] from a helper that is too old for it.
+    pub async fn preview(&self, flow: &str, choices: &Value, files: &[Sealed]) -> Result<PlanPreview, Error> {
+        self.can_take(files)?;
+        document(&self.call::<_, String>("Preview", &(flow, choices.to_string(), fds(files))).await?)
+    }
+
+    /// Open files do not go through ssh.
+    fn can_take(&self, files: &[Sealed]) -> Result<(), Error> {
+        match &self.link {
+            Some(link) if !files.is_empty() => Err(Error::NotThroughSsh(link.place().to_string())),
+            _ => Ok(()),
+        }
     }
 
     /// Carries out the plan that was shown: the helper makes it anew and compares it with `digest`
@@ -74,6 +118,7 @@ impl Client {
         digest: &str,
         files: &[Sealed],
     ) -> Result<Run, Error> {
+        self.can_take(files)?;
         self.begin("Execute", &(flow, choices.to_string(), digest, fds(files)), Story::Run).await
     }
 
@@ -93,6 +138,14 @@ impl Client {
         self.begin("Undo", &(run,), Story::Undo).await
     }
 
+    /// Forgets runs; of those that can still be taken back only with `lose_undo`. Returns those that are gone.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn prune(&self, numbers: &[u32], lose_undo: bool) -> Result<Vec<u32>, Error> {
+        self.call("Prune", &(numbers, lose_undo)).await
+    }
+
     /// All runs of the machine, newest first.
     ///
     /// # Errors
@@ -106,9 +159,12 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn run(&self, number: u32) -> Result<Run, Error> {
-        let incoming = Incoming::subscribe(&self.connection).await?;
+        let incoming = match Incoming::subscribe(&self.connection).await {
+            Ok(incoming) => incoming,
+            Err(error) => return Err(self.lost(error).await),
+        };
         let proxy = self.run_proxy(number).await?;
-        Ok(Run { number, proxy, incoming, story: Story::Whole })
+        Ok(Run { number, proxy, incoming, story: Story::Whole, link: self.link.clone() })
     }
 
     /// Begins a run: listens first, so that not even its first event is lost.
@@ -120,7 +176,8 @@ impl Client {
         let path: OwnedObjectPath = self.call(member, body).await?;
         let number = run_number(path.as_str())
             .ok_or_else(|| Error::Protocol(format!("{path} is not below {RUNS_PATH}")))?;
-        Ok(Run { number, proxy: self.run_proxy(number).await?, incoming, story })
+        let proxy = self.run_proxy(number).await?;
+        Ok(Run { number, proxy, incoming, story, link: self.link.clone() })
     }
 
     async fn run_proxy(&self, number: u32) -> Result<RunProxy<'static>, Error> {
@@ -153,8 +210,16 @@ impl Client {
                 Ok(None) => return Err(Error::Protocol("no answer".to_owned())),
                 // It says so only where it has not begun.
                 Err(Error::Leaving) if left > 0 => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(self.lost(error).await),
             }
+        }
+    }
+
+    /// What an error means when the machine is another one.
+    async fn lost(&self, error: Error) -> Error {
+        match &self.link {
+            Some(link) => link.explain(error).await,
+            None => error,
         }
     }
 }
@@ -174,6 +239,7 @@ pub struct Run {
     proxy: RunProxy<'static>,
     incoming: Incoming,
     story: Story,
+    link: Option<Arc<Link>>,
 }
 
 impl Run {
@@ -231,6 +297,6 @@ impl Run {
     /// All its events in order, none left out, to its end. Of a run that was begun by
     /// [`Client::undo`], those of the undo only.
     pub fn follow(self) -> Follow {
-        Follow::new(self.number, self.proxy, self.incoming, self.story)
+        Follow::new(self.number, self.proxy, self.incoming, self.story, self.link)
     }
 }

@@ -68,6 +68,51 @@ pub enum Error {
         "the helper went away in the middle of it. `hostwright runs` shows what became of the run, and how to take it back"
     )]
     Gone,
+    /// Only seen by clients: another machine cannot be reached.
+    #[error("{machine} cannot be reached: {why}. Try it by hand: `{command}`")]
+    Unreachable {
+        /// Which machine.
+        machine: String,
+        /// What ssh says.
+        why: String,
+        /// How a person logs in there.
+        command: String,
+    },
+    /// Only seen by clients: the other machine has no program that speaks to its bus for us.
+    #[error(
+        "{machine} has no `systemd-stdio-bridge`, through which its system bus is reached. Install the package `systemd` there, or work there: `{command}`"
+    )]
+    NoBridge {
+        /// Which machine.
+        machine: String,
+        /// How a person logs in there.
+        command: String,
+    },
+    /// Only seen by clients: Hostwright is not installed on the other machine.
+    #[error(
+        "the helper is not installed on {machine}. Install it there, from the folder with Hostwright's sources: `{command}`"
+    )]
+    NotInstalledThere {
+        /// Which machine.
+        machine: String,
+        /// What installs it.
+        command: String,
+    },
+    /// Only seen by clients: the connection to the other machine broke.
+    #[error(
+        "the connection to {machine} was lost ({why}). What was begun there goes on: `hostwright --host {machine} runs` shows it"
+    )]
+    Lost {
+        /// Which machine.
+        machine: String,
+        /// What ssh says.
+        why: String,
+    },
+    /// Only seen by clients: sealed files cannot be handed over to another machine.
+    #[error(
+        "sources and passwords that are given by hand cannot be handed over to {0}, because ssh carries no open files. Log in there, and do it there"
+    )]
+    NotThroughSsh(String),
     /// Only seen by clients: an answer that this version does not understand.
     #[error(
         "the helper's answer was not understood: {0}. The helper and this program may be of different versions; install both from the same build"
@@ -90,9 +135,16 @@ impl Error {
             Self::Cancelled => "Cancelled",
             Self::Leaving => "Leaving",
             Self::Failed(_) => "Failed",
-            Self::NotInstalled | Self::NotStarted(_) | Self::NoBus(_) | Self::Gone | Self::Protocol(_) => {
-                return None;
-            }
+            Self::NotInstalled
+            | Self::NotStarted(_)
+            | Self::NoBus(_)
+            | Self::Gone
+            | Self::Unreachable { .. }
+            | Self::NoBridge { .. }
+            | Self::NotInstalledThere { .. }
+            | Self::Lost { .. }
+            | Self::NotThroughSsh(_)
+            | Self::Protocol(_) => return None,
         })
     }
 

@@ -6,6 +6,7 @@
 //! anybody listened, is read from the log; so a slow reader or a full queue costs time and no event.
 
 use super::proxy::RunProxy;
+use super::remote::Link;
 use super::{Error, NAME, RUN_INTERFACE, RUNS_PATH, run_path};
 use crate::engine::Event;
 use async_channel::{Receiver, Sender, bounded};
@@ -154,10 +155,18 @@ pub struct Follow {
     ended: bool,
     story: Story,
     over: bool,
+    /// Kept open, when the run is on another machine.
+    link: Option<Arc<Link>>,
 }
 
 impl Follow {
-    pub(super) fn new(run: u32, proxy: RunProxy<'static>, incoming: Incoming, story: Story) -> Self {
+    pub(super) fn new(
+        run: u32,
+        proxy: RunProxy<'static>,
+        incoming: Incoming,
+        story: Story,
+        link: Option<Arc<Link>>,
+    ) -> Self {
         Self {
             path: run_path(run),
             proxy,
@@ -169,6 +178,7 @@ impl Follow {
             ended: false,
             story,
             over: false,
+            link,
         }
     }
 
@@ -177,15 +187,27 @@ impl Follow {
         self.proxy.clone()
     }
 
+    /// Leaves out what was told already, over a connection that is lost by now: events before number `from`.
+    #[must_use]
+    pub fn from(mut self, from: u64) -> Self {
+        self.next = from;
+        self
+    }
+
     /// The next event; `None` after the last.
     ///
     /// # Errors
-    /// [`Error::Gone`] when the helper went away before the run was over; the last item then.
+    /// [`Error::Gone`] when the helper went away before the run was over; the last item then. [`Error::Lost`] when
+    /// the connection to another machine broke: the run goes on there, and can be followed from where this ended.
     pub async fn next(&mut self) -> Option<Result<RunEvent, Error>> {
         if self.over {
             return None;
         }
         let item = self.advance().await;
+        let item = match (item, &self.link) {
+            (Err(error), Some(link)) => Err(link.explain(error).await),
+            (item, _) => item,
+        };
         self.over = match &item {
             Ok(Some(told)) => self.is_last(&told.event).await,
             Ok(None) | Err(_) => true,

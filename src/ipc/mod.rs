@@ -19,15 +19,18 @@ mod error;
 mod follow;
 mod power;
 mod proxy;
+pub mod remote;
 mod sealed;
 
 pub use agent::{Agent, AgentError};
 pub use client::{Client, Run};
 pub use error::Error;
 pub use follow::{Follow, RunEvent};
-pub use power::restart;
 pub use proxy::RunProxy;
 pub use sealed::{Sealed, SealedError, read_sealed, seal_file, take_sealed};
+
+use crate::engine::{Plan, StepPreview};
+use serde::{Deserialize, Serialize};
 
 /// The helper's name on the system bus; also the name of its interface.
 pub const NAME: &str = "org.hostwright.Helper1";
@@ -43,6 +46,17 @@ pub const MOK_PASSWORD: &str = "mok-password";
 pub const SOURCE_PREFIX: &str = "source:";
 /// The prefix of the name of a sealed file too large for memory (a driver); its SHA-256 (hexadecimal) follows.
 pub const LARGE_PREFIX: &str = "large:";
+/// The prefix of the name of an open image file; the SHA-256 (hexadecimal) that its bytes must have follows.
+pub const IMAGE_PREFIX: &str = "image:";
+
+/// A plan, and what each of its steps would do on the machine that made it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanPreview {
+    /// The plan.
+    pub plan: Plan,
+    /// Its steps, in order.
+    pub steps: Vec<StepPreview>,
+}
 
 /// The object path of a run.
 pub fn run_path(run: u32) -> String {

@@ -5,14 +5,13 @@
 use super::Error;
 use zbus::Connection;
 
-/// Asks logind to restart the machine; a person may be asked for a password.
+/// Asks the logind on this bus to restart its machine; a person may be asked for a password.
 ///
 /// # Errors
-/// [`Error::NoBus`], or what logind says.
-pub async fn restart() -> Result<(), Error> {
-    let bus = Connection::system().await.map_err(|e| Error::NoBus(e.to_string()))?;
+/// What logind says.
+pub(super) async fn restart(bus: &Connection) -> Result<(), Error> {
     let manager = zbus::Proxy::new(
-        &bus,
+        bus,
         "org.freedesktop.login1",
         "/org/freedesktop/login1",
         "org.freedesktop.login1.Manager",

@@ -2,7 +2,7 @@
 //! Sealed memory files (memfd_create(2), fcntl(2) `F_ADD_SEALS`): bytes that nobody can change any more,
 //! not even who made them. So what the helper checked is what it uses.
 
-use super::{LARGE_PREFIX, MOK_PASSWORD, SOURCE_PREFIX};
+use super::{IMAGE_PREFIX, LARGE_PREFIX, MOK_PASSWORD, SOURCE_PREFIX};
 use rustix::fs::{MemfdFlags, SealFlags};
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -39,7 +39,7 @@ pub enum SealedError {
     Read(#[source] std::io::Error),
 }
 
-/// One sealed file and its name in the call.
+/// One file and its name in the call: sealed, but for an image ([`Sealed::image`]).
 #[derive(Debug)]
 pub struct Sealed {
     name: String,
@@ -73,6 +73,16 @@ impl Sealed {
         Ok(Self { name: format!("{LARGE_PREFIX}{sha256}"), fd })
     }
 
+    /// An open image. It is handed over as it is: no memory holds it, and the helper compares its bytes with the
+    /// SHA-256 before it uses any, and while it does.
+    ///
+    /// # Errors
+    /// When there are no more file descriptors.
+    pub fn image(sha256: &str, file: &File) -> Result<Self, SealedError> {
+        let fd = file.as_fd().try_clone_to_owned().map_err(SealedError::Read)?;
+        Ok(Self { name: format!("{IMAGE_PREFIX}{sha256}"), fd })
+    }
+
     fn new(name: &str, bytes: &[u8]) -> Result<Self, SealedError> {
         // The label is seen in /proc/PID/fd only; it must not tell anything.
         let fd = rustix::fs::memfd_create("hostwright", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
@@ -83,7 +93,7 @@ impl Sealed {
         Ok(Self { name: name.to_owned(), fd: file.into() })
     }
 
-    /// Its name in the call: `source:SHA256` or `mok-password`.
+    /// Its name in the call: `source:SHA256`, `image:SHA256` or `mok-password`.
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -7,11 +7,13 @@
 //! | `findings`, `hardware` | the facts, topic by topic |
 //! | `state` | VMware's modules, keys and runs: whether something should be done |
 //! | `plan` | what a plan asks for, why, and what its undo brings back |
+//! | `lab` | how guests ended |
 //! | `vgpu` | decisions of the vgpu flow |
 //! | `problem` | errors: a title, the reason, what to do |
 
 mod findings;
 mod hardware;
+pub(crate) mod lab;
 mod plan;
 mod problem;
 mod state;
@@ -21,7 +23,7 @@ pub(crate) use findings::of as findings;
 pub(crate) use plan::{applies_to, grouped, permission, shorter, told_and_diff};
 pub(crate) use problem::{Exit, Problem, machine_changed, sentence};
 pub(crate) use state::{Assessment, assess};
-#[cfg(feature = "gui")]
+#[cfg(any(test, feature = "gui"))]
 pub(crate) use state::{KernelStatus, ModuleStatus};
 
 use crate::detect::Topic;

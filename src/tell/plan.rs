@@ -13,6 +13,7 @@ pub(crate) fn permission(permission: Permission) -> &'static str {
         Permission::BootConfigure => "change how the machine boots",
         Permission::KeysEnroll => "have a signing key trusted",
         Permission::VgpuInstall => "install a vGPU driver",
+        Permission::MediaWrite => "erase a medium and write an image onto it",
         Permission::Undo => "take back what Hostwright did",
         Permission::Inspect => "look at what only root can see",
     }

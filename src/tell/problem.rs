@@ -218,6 +218,13 @@ impl From<crate::ipc::Error> for Problem {
             Error::NotInstalled => new(Exit::Failed, "helper-not-installed", "The helper is not installed"),
             Error::NotStarted(_) => new(Exit::Failed, "helper-not-started", "The helper does not start"),
             Error::NoBus(_) => new(Exit::Failed, "no-bus", "There is no system bus"),
+            Error::Unreachable { .. } => new(Exit::Failed, "unreachable", "The machine cannot be reached"),
+            Error::NoBridge { .. } => new(Exit::Failed, "no-bridge", "The machine cannot be reached"),
+            Error::NotInstalledThere { .. } => {
+                new(Exit::Failed, "helper-not-installed", "Hostwright is not installed there")
+            }
+            Error::Lost { .. } => new(Exit::Failed, "connection-lost", "The connection was lost"),
+            Error::NotThroughSsh(_) => new(Exit::Refused, "not-through-ssh", "Not on another machine"),
             Error::Gone => new(Exit::Failed, "helper-gone", "The helper went away"),
             Error::Protocol(_) => new(Exit::Failed, "protocol", "The helper was not understood"),
             Error::Leaving | Error::Failed(_) => new(Exit::Failed, "failed", "It failed"),

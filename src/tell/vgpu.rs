@@ -1,11 +1,32 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! A decision of the vgpu flow in words. Pure.
 
-use super::{Mark, Row};
-use crate::flows::vgpu::catalogue::Support;
+use super::{Exit, Mark, Problem, Row, sentence};
+use crate::flows::vgpu::catalogue::{ETC_DIR, Support};
 use crate::flows::vgpu::decision::{
     Card, Checksum, Decision, ExpectedInterface, KernelAction, PreparationState, Row as Branch, Verdict,
 };
+use crate::flows::vgpu::own::{OwnError, config_dir};
+
+impl From<OwnError> for Problem {
+    fn from(error: OwnError) -> Self {
+        let mut text = error.to_string();
+        match error {
+            OwnError::Refused(refusal) => refusal.into(),
+            OwnError::Folder { dir, source } => Self::file("open the folder", &dir, &source.source),
+            OwnError::Rules(error) => Self::internal("read its own rules", &error),
+            OwnError::Catalogue(_) => {
+                // Files of the person's folder are named from that folder on.
+                if let Some(home) =
+                    config_dir().filter(|_| text.starts_with('/') && !text.starts_with(ETC_DIR))
+                {
+                    text = format!("{}{text}", home.display());
+                }
+                Self::new(Exit::Usage, "bad-catalogue", "A table of your own cannot be used", sentence(&text))
+            }
+        }
+    }
+}
 
 /// The machine and its cards.
 pub(crate) fn machine(decision: &Decision) -> Vec<Row> {

@@ -10,12 +10,22 @@ pub(super) enum Action {
     About,
     /// How to use it.
     Help,
+    /// What a person can set for the assistant itself.
+    Preferences,
     /// The vmware assistant, from the desktop's menu.
     OpenVmware,
+    /// The lab, from the desktop's menu.
+    OpenLab,
     /// The first view.
     Home,
     /// The vmware assistant, from its first page.
     Vmware,
+    /// The test lab.
+    Lab,
+    /// What NVIDIA vGPU comes to here.
+    Vgpu,
+    /// What can be tuned.
+    Tuning,
     /// The runs.
     History,
     /// The saved choices.
@@ -39,9 +49,14 @@ impl Action {
             Self::Quit => "app.quit",
             Self::About => "app.about",
             Self::Help => "app.help",
+            Self::Preferences => "app.preferences",
             Self::OpenVmware => "app.vmware",
+            Self::OpenLab => "app.lab",
             Self::Home => "win.home",
             Self::Vmware => "win.vmware",
+            Self::Lab => "win.lab",
+            Self::Vgpu => "win.vgpu",
+            Self::Tuning => "win.tuning",
             Self::History => "win.history",
             Self::Profiles => "win.profiles",
             Self::Refresh => "win.refresh",
@@ -62,21 +77,37 @@ impl Action {
         match self {
             Self::Quit => &["<Control>q"],
             Self::Help => &["F1"],
+            Self::Preferences => &["<Control>comma"],
             Self::Home => &["<Alt>Home"],
+            Self::Lab => &["<Control>l"],
+            Self::Tuning => &["<Control>t"],
+            Self::Profiles => &["<Control>p"],
             Self::History => &["<Control>h"],
             Self::Refresh => &["<Control>r", "F5"],
             Self::Next => &["<Alt>Right"],
             Self::Back => &["<Alt>Left"],
             Self::About
             | Self::OpenVmware
+            | Self::OpenLab
             | Self::Vmware
-            | Self::Profiles
+            | Self::Vgpu
             | Self::CancelRun
             | Self::PageChanged => &[],
         }
     }
 
     /// All that have keys.
-    pub(super) const WITH_KEYS: [Self; 7] =
-        [Self::Quit, Self::Help, Self::Home, Self::History, Self::Refresh, Self::Next, Self::Back];
+    pub(super) const WITH_KEYS: [Self; 11] = [
+        Self::Quit,
+        Self::Help,
+        Self::Preferences,
+        Self::Home,
+        Self::Lab,
+        Self::Tuning,
+        Self::History,
+        Self::Profiles,
+        Self::Refresh,
+        Self::Next,
+        Self::Back,
+    ];
 }

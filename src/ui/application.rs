@@ -4,6 +4,7 @@
 use super::actions::Action;
 use super::dialogs;
 use super::i18n::{gettext, gettext_f};
+use super::settings::Settings;
 use super::window::Window;
 use super::{APP_ID, RESOURCES};
 use adw::prelude::*;
@@ -11,6 +12,9 @@ use adw::subclass::prelude::*;
 use gtk::{gio, glib};
 use std::io::Write;
 use std::path::PathBuf;
+
+/// What `--flow` takes.
+const FLOWS: [&str; 4] = ["vmware", "lab", "tuning", "vgpu"];
 
 mod imp {
     use super::*;
@@ -31,6 +35,7 @@ mod imp {
         fn startup(&self) {
             self.parent_startup();
             gtk::Window::set_default_icon_name(APP_ID);
+            Settings::load().appearance.apply();
             self.obj().add_actions();
         }
 
@@ -50,10 +55,10 @@ mod imp {
         /// Called in the process that was started, before anything is shown.
         fn handle_local_options(&self, options: &glib::VariantDict) -> std::ops::ControlFlow<glib::ExitCode> {
             let flow = options.lookup::<String>("flow").ok().flatten();
-            match flow.filter(|f| f != crate::flows::vmware::FLOW) {
+            match flow.filter(|f| !FLOWS.contains(&f.as_str())) {
                 None => std::ops::ControlFlow::Continue(()),
                 Some(other) => {
-                    let values = [("flow", other.as_str()), ("known", crate::flows::vmware::FLOW)];
+                    let values = [("flow", other.as_str()), ("known", &FLOWS.join(", "))];
                     let sentence =
                         "There is no assistant for \u{201c}{flow}\u{201d}. There is one for: {known}.";
                     let _ = writeln!(std::io::stderr(), "{}", gettext_f(sentence, &values));
@@ -74,8 +79,12 @@ mod imp {
                 window.open_profile(path);
                 return glib::ExitCode::SUCCESS;
             }
-            if options.contains("flow") {
-                window.open_vmware(None);
+            match options.lookup::<String>("flow").ok().flatten().as_deref() {
+                Some("lab") => window.show_lab(),
+                Some("tuning") => window.show_tuning(),
+                Some("vgpu") => window.show_vgpu(),
+                Some(_) => window.open_vmware(None),
+                None => {}
             }
             glib::ExitCode::SUCCESS
         }
@@ -114,7 +123,7 @@ impl Application {
             glib::Char::from(b'f'),
             glib::OptionFlags::NONE,
             glib::OptionArg::String,
-            &gettext("Open the assistant for this (vmware)"),
+            &gettext("Open this: vmware, lab, tuning or vgpu"),
             Some("FLOW"),
         );
         app.add_main_option(
@@ -143,13 +152,27 @@ impl Application {
         let about = gio::ActionEntry::builder(Action::About.name())
             .activate(|app: &Self, _, _| dialogs::about(&app.window()).present());
         let help = gio::ActionEntry::builder(Action::Help.name())
-            .activate(|app: &Self, _, _| dialogs::help(&app.window()).present());
+            .activate(|app: &Self, _, _| app.window().show_help());
         let vmware = gio::ActionEntry::builder(Action::OpenVmware.name()).activate(|app: &Self, _, _| {
             let window = app.window();
             window.present();
             window.open_vmware(None);
         });
-        self.add_action_entries([quit.build(), about.build(), help.build(), vmware.build()]);
+        let lab = gio::ActionEntry::builder(Action::OpenLab.name()).activate(|app: &Self, _, _| {
+            let window = app.window();
+            window.present();
+            window.show_lab();
+        });
+        let preferences = gio::ActionEntry::builder(Action::Preferences.name())
+            .activate(|app: &Self, _, _| app.window().show_preferences());
+        self.add_action_entries([
+            quit.build(),
+            about.build(),
+            help.build(),
+            preferences.build(),
+            vmware.build(),
+            lab.build(),
+        ]);
         for action in Action::WITH_KEYS {
             self.set_accels_for_action(action.full(), action.keys());
         }

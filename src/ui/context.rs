@@ -2,16 +2,18 @@
 //! What all views of a window share.
 
 use super::machine::Machine;
+use super::settings::Settings;
 use crate::detect::Facts;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// The machine, and what was seen of it last. Cheap to clone: all clones are the same.
+/// The machine, what was seen of it last, and what the person set. Cheap to clone: all clones are the same.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Context {
     /// The machine.
     pub(super) machine: Machine,
     facts: Rc<RefCell<Option<Rc<Facts>>>>,
+    settings: Rc<RefCell<Settings>>,
 }
 
 impl Context {
@@ -25,5 +27,15 @@ impl Context {
         let facts = Rc::new(facts);
         self.facts.replace(Some(facts.clone()));
         facts
+    }
+
+    /// What the person set.
+    pub(super) fn settings(&self) -> Settings {
+        self.settings.borrow().clone()
+    }
+
+    /// What the person set now.
+    pub(super) fn set_settings(&self, settings: Settings) {
+        self.settings.replace(settings);
     }
 }

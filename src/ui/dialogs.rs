@@ -9,7 +9,7 @@ use gtk::glib;
 
 /// About this program; its diagnostics can be copied into a report.
 pub(super) fn about(window: &Window) -> adw::AboutWindow {
-    adw::AboutWindow::builder()
+    let about = adw::AboutWindow::builder()
         .transient_for(window)
         .modal(true)
         .application_name("Hostwright")
@@ -23,7 +23,19 @@ pub(super) fn about(window: &Window) -> adw::AboutWindow {
         .debug_info_filename("hostwright-diagnostics.txt")
         // Translators: your names, one per line.
         .translator_credits(gettext("translator-credits"))
-        .build()
+        .build();
+    about.add_legal_section(&gettext("Libraries"), None, gtk::License::Custom, Some(&libraries()));
+    about
+}
+
+/// The libraries in this program, each with its licence.
+fn libraries() -> String {
+    let lines = include_str!("../../data/licences.txt").lines().filter(|l| !l.starts_with('#'));
+    let told = lines.filter_map(|line| line.split_once('|'));
+    let listed: Vec<String> = told
+        .map(|(name, licence)| glib::markup_escape_text(&format!("{name}: {licence}")).to_string())
+        .collect();
+    listed.join("\n")
 }
 
 /// What a report about this program should say of it.
@@ -42,23 +54,15 @@ fn diagnostics() -> String {
     )
 }
 
-/// What the assistant is for, and where to read more.
-pub(super) fn help(window: &Window) -> adw::MessageDialog {
-    let dialog = adw::MessageDialog::builder()
-        .transient_for(window)
-        .modal(true)
-        .heading(gettext("How this works"))
-        .body(gettext(
-            "The assistant looks at this machine, asks you what you want, and shows exactly what it would do. Nothing \
-             is changed before you choose Apply and give your password. Everything that was changed can be taken back \
-             in History.\n\nThe command line does the same: see \u{201c}hostwright help\u{201d} and \
-             \u{201c}man hostwright\u{201d}. Ctrl+? shows the keyboard shortcuts.",
-        ))
-        .close_response("close")
-        .default_response("close")
-        .build();
-    dialog.add_response("close", &gettext("Close"));
-    dialog
+/// Lets Escape close a window that is no dialog of GTK's.
+pub(super) fn close_by_escape(window: &adw::Window) {
+    let escape = gtk::Shortcut::new(
+        gtk::ShortcutTrigger::parse_string("Escape"),
+        Some(gtk::NamedAction::new("window.close")),
+    );
+    let keys = gtk::ShortcutController::new();
+    keys.add_shortcut(escape);
+    window.add_controller(keys);
 }
 
 /// Asks something that can be answered with yes or no; true for yes.
@@ -86,7 +90,7 @@ pub(super) async fn ask(window: &impl IsA<gtk::Window>, question: &Question<'_>)
 }
 
 /// Shows a question and waits for the answer.
-async fn answer(dialog: &adw::MessageDialog) -> String {
+pub(super) async fn answer(dialog: &adw::MessageDialog) -> String {
     let (to, from) = async_channel::bounded(1);
     dialog.connect_response(None, move |_, response| {
         let _ = to.try_send(response.to_owned());

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Words in the person's language.
+//! Words in the person's language: the assistant's own by `gettext`, the library's by [`told`].
+
+mod sentences;
+
+pub(super) use sentences::{amount, told};
 
 use gettextrs::{bind_textdomain_codeset, bindtextdomain, textdomain};
 pub(super) use gettextrs::{gettext, ngettext};
@@ -7,8 +11,9 @@ pub(super) use gettextrs::{gettext, ngettext};
 /// The name of the catalogue.
 const DOMAIN: &str = "hostwright";
 
-/// Finds the catalogue of the person's language: beside the program (`bin/../share/locale`), wherever that was installed.
-/// Without one the words are English. GTK sets the locale itself when it begins.
+/// Finds the catalogue of the person's language: beside the program (`bin/../share/locale`), wherever that was installed;
+/// `make` puts those of a source tree into `target/share/locale`. Without one the words are English. GTK sets the locale
+/// itself when it begins.
 pub(super) fn start() {
     let prefix = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.to_owned()));
     if let Some(prefix) = prefix {

@@ -7,6 +7,10 @@
 //!                    │         ├─ Home       the state of this machine; what can be done
 //!                    │         ├─ Assistant  one flow, page by page: win.next, win.back
 //!                    │         │    Welcome → Checks → Kernels → Hardware → Mode → Extras → Review → Progress → Result
+//!                    │         │    (Review → Progress → Result also for tuning, Wayland and undo)
+//!                    │         ├─ Lab        what to boot, the guest while it runs, its report
+//!                    │         ├─ Tuning     what can be set, and why
+//!                    │         ├─ vGPU       what this host can share
 //!                    │         ├─ History    runs, and their undo
 //!                    │         └─ Profiles   saved choices
 //!                    └─ Machine  facts, plans and runs, never on the main loop
@@ -23,12 +27,19 @@
 
 mod actions;
 mod application;
+mod askpass;
 mod context;
 mod dialogs;
 mod flows;
+mod help;
 mod i18n;
 mod machine;
+mod machines;
 mod pages;
+#[doc(hidden)]
+pub mod parts;
+mod preferences;
+mod settings;
 mod widgets;
 mod window;
 
@@ -45,6 +56,9 @@ const RESOURCES: &str = "/org/hostwright/Hostwright";
 /// Runs the assistant until its last window is closed.
 pub fn main() -> ExitCode {
     i18n::start();
+    if std::env::var_os(askpass::VARIABLE).is_some() {
+        return askpass::main();
+    }
     gtk::gio::resources_register_include!("hostwright.gresource").map_or(ExitCode::FAILURE, |()| {
         gtk::glib::set_application_name("Hostwright");
         if Application::new().run() == gtk::glib::ExitCode::SUCCESS {

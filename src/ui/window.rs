@@ -1,25 +1,36 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The window: one view at a time, and the actions that go between them.
 
+mod ask;
+
 use super::actions::Action;
 use super::application::Application;
 use super::context::Context;
-use super::dialogs::{self, Question};
-use super::flows::vmware::{Assistant, Start};
-use super::i18n::{gettext, gettext_f};
-use super::machine::elsewhere;
-use super::pages::{HistoryPage, HomePage, ProfilesPage, undo};
+use super::flows::tuning::TuningView;
+use super::flows::vgpu::VgpuView;
+use super::flows::vmware::{Assistant, Request, Start, Then};
+use super::flows::wayland;
+use super::flows::{self, lab::LabView};
+use super::help;
+use super::i18n::{gettext, gettext_f, told};
+use super::machine::{Machine, elsewhere};
+use super::machines;
+use super::pages::{HistoryPage, HomePage, ProfilesPage};
+use super::preferences;
+use super::settings::Settings;
 use crate::engine::RunState;
 use crate::flows::vmware::Choices;
-use crate::profile;
+use crate::profile::{self, Document};
 use crate::tell::Problem;
 use adw::prelude::*;
 use adw::subclass::prelude::*;
 use gtk::{CompositeTemplate, gdk, gio, glib};
+use std::cell::{Cell, OnceCell};
 use std::path::PathBuf;
 
 mod imp {
     use super::*;
+    use crate::ui::machines;
 
     #[derive(Debug, Default, CompositeTemplate)]
     #[template(resource = "/org/hostwright/Hostwright/window.ui")]
@@ -30,13 +41,18 @@ mod imp {
         pub(super) views: TemplateChild<gtk::Stack>,
         #[template_child]
         pub(super) home: TemplateChild<HomePage>,
-        #[template_child]
-        pub(super) assistant: TemplateChild<Assistant>,
-        #[template_child]
-        pub(super) history: TemplateChild<HistoryPage>,
-        #[template_child]
-        pub(super) profiles: TemplateChild<ProfilesPage>,
+        pub(super) assistant: OnceCell<Assistant>,
+        pub(super) history: OnceCell<HistoryPage>,
+        pub(super) profiles: OnceCell<ProfilesPage>,
         pub(super) context: Context,
+        /// Views that are made when they are first shown.
+        pub(super) lab: OnceCell<LabView>,
+        pub(super) tuning: OnceCell<TuningView>,
+        pub(super) vgpu: OnceCell<VgpuView>,
+        /// Where choices were made whose plan the assistant shows.
+        pub(super) came_from: Cell<Option<&'static str>>,
+        /// The window closes when the guest has ended.
+        pub(super) closing: Cell<bool>,
     }
 
     #[glib::object_subclass]
@@ -47,28 +63,28 @@ mod imp {
 
         fn class_init(class: &mut Self::Class) {
             HomePage::ensure_type();
-            Assistant::ensure_type();
-            HistoryPage::ensure_type();
-            ProfilesPage::ensure_type();
             class.bind_template();
             // What has the focus takes these keys first, to copy.
             class.add_binding(gdk::Key::c, gdk::ModifierType::CONTROL_MASK, |window| {
-                let running = window.view() == "assistant" && window.imp().assistant.can_cancel();
-                if !running {
+                if !window.can_cancel() {
                     return glib::Propagation::Proceed;
                 }
-                window.imp().assistant.ask_to_cancel();
+                window.ask_to_cancel();
                 glib::Propagation::Stop
             });
+            class.install_action(machines::CHOOSE, None, |w, _, _| w.choose_machine());
             class.install_action(Action::Home.full(), None, |w, _, _| w.show_home());
             class.install_action(Action::Vmware.full(), None, |w, _, _| w.open_vmware(None));
+            class.install_action(Action::Lab.full(), None, |w, _, _| w.show_lab());
+            class.install_action(Action::Vgpu.full(), None, |w, _, _| w.show_vgpu());
+            class.install_action(Action::Tuning.full(), None, |w, _, _| w.show_tuning());
             class.install_action(Action::History.full(), None, |w, _, _| w.show_history());
             class.install_action(Action::Profiles.full(), None, |w, _, _| w.show_profiles());
             class.install_action(Action::Refresh.full(), None, |w, _, _| w.refresh());
-            class.install_action(Action::Next.full(), None, |w, _, _| w.imp().assistant.next());
+            class.install_action(Action::Next.full(), None, |w, _, _| w.next());
             class.install_action(Action::Back.full(), None, |w, _, _| w.back());
             class.install_action(Action::PageChanged.full(), None, |w, _, _| w.update_actions());
-            class.install_action(Action::CancelRun.full(), None, |w, _, _| w.imp().assistant.ask_to_cancel());
+            class.install_action(Action::CancelRun.full(), None, |w, _, _| w.ask_to_cancel());
         }
 
         fn instance_init(obj: &glib::subclass::InitializingObject<Self>) {
@@ -87,9 +103,14 @@ mod imp {
 
     impl WindowImpl for Window {
         fn close_request(&self) -> glib::Propagation {
-            if self.assistant.is_running() {
+            if self.obj().is_running() {
                 // The run goes on in the helper; so does this process, hidden, to tell how it ended.
                 self.obj().set_visible(false);
+                return glib::Propagation::Stop;
+            }
+            if self.lab.get().is_some_and(LabView::is_running) {
+                // A guest is this program's own, and ends with it.
+                self.obj().ask_to_close();
                 return glib::Propagation::Stop;
             }
             self.parent_close_request()
@@ -121,10 +142,9 @@ impl Window {
 
     fn set_up(&self) {
         let imp = self.imp();
+        imp.context.set_settings(Settings::load());
+        machines::show_below(&imp.toasts, &imp.context.machine);
         imp.home.set_context(&imp.context);
-        imp.assistant.set_context(&imp.context);
-        imp.history.set_context(&imp.context);
-        imp.profiles.set_context(&imp.context);
         imp.views.connect_visible_child_notify(glib::clone!(
             #[weak(rename_to = window)]
             self,
@@ -134,6 +154,43 @@ impl Window {
         imp.home.refresh();
     }
 
+    // A view is made when it is first shown: the first frame needs Home alone.
+
+    fn assistant(&self) -> &Assistant {
+        let imp = self.imp();
+        imp.assistant.get_or_init(|| {
+            let view: Assistant = glib::Object::new();
+            view.set_context(&imp.context);
+            imp.views.add_named(&view, Some("assistant"));
+            view
+        })
+    }
+
+    fn history(&self) -> &HistoryPage {
+        let imp = self.imp();
+        imp.history.get_or_init(|| {
+            let view: HistoryPage = glib::Object::new();
+            view.set_context(&imp.context);
+            imp.views.add_named(&view, Some("history"));
+            view
+        })
+    }
+
+    fn profiles(&self) -> &ProfilesPage {
+        let imp = self.imp();
+        imp.profiles.get_or_init(|| {
+            let view: ProfilesPage = glib::Object::new();
+            view.set_context(&imp.context);
+            imp.views.add_named(&view, Some("profiles"));
+            view
+        })
+    }
+
+    /// Whether a run is shown that goes on.
+    fn is_running(&self) -> bool {
+        self.imp().assistant.get().is_some_and(Assistant::is_running)
+    }
+
     /// What is shown now.
     fn view(&self) -> String {
         self.imp().views.visible_child_name().map(String::from).unwrap_or_default()
@@ -141,14 +198,28 @@ impl Window {
 
     fn update_actions(&self) {
         let imp = self.imp();
-        let (in_assistant, at_home) = (self.view() == "assistant", self.view() == "home");
-        self.action_set_enabled(Action::Next.full(), in_assistant && imp.assistant.can_go_on());
-        self.action_set_enabled(
-            Action::Back.full(),
-            !at_home && (!in_assistant || imp.assistant.can_go_back()),
-        );
-        self.action_set_enabled(Action::Home.full(), !(in_assistant && imp.assistant.is_running()));
-        self.action_set_enabled(Action::CancelRun.full(), in_assistant && imp.assistant.can_cancel());
+        let view = self.view();
+        // What is not made yet is not shown either.
+        let (next, back) = match view.as_str() {
+            "assistant" => imp.assistant.get().map_or((false, true), |a| (a.can_go_on(), a.can_go_back())),
+            "lab" => imp.lab.get().map_or((false, true), |v| (v.can_go_on(), v.can_go_back())),
+            "tuning" => (imp.tuning.get().is_some_and(TuningView::can_go_on), true),
+            view => (false, view != "home"),
+        };
+        self.action_set_enabled(Action::Next.full(), next);
+        self.action_set_enabled(Action::Back.full(), back);
+        self.action_set_enabled(Action::Home.full(), !(view == "assistant" && self.is_running()));
+        self.action_set_enabled(Action::CancelRun.full(), self.can_cancel());
+    }
+
+    /// Whether something is shown that goes on and can be asked to stop.
+    fn can_cancel(&self) -> bool {
+        let imp = self.imp();
+        match self.view().as_str() {
+            "assistant" => imp.assistant.get().is_some_and(Assistant::can_cancel),
+            "lab" => imp.lab.get().is_some_and(LabView::can_cancel),
+            _ => false,
+        }
     }
 
     // React.
@@ -158,28 +229,111 @@ impl Window {
         // Not worth a password: without an answer, Home says what could not be looked at.
         let Ok(runs) = self.imp().context.machine.runs(false).await else { return };
         let live = runs.iter().find(|r| matches!(r.state, RunState::Running | RunState::Undoing));
-        if let Some(run) = live.filter(|_| !self.imp().assistant.is_running()) {
+        if let Some(run) = live.filter(|_| !self.is_running()) {
             self.attach(run.run);
         }
     }
 
+    fn next(&self) {
+        let imp = self.imp();
+        match self.view().as_str() {
+            "assistant" => self.assistant().next(),
+            "lab" => {
+                if let Some(lab) = imp.lab.get() {
+                    lab.next();
+                }
+            }
+            "tuning" => {
+                if let Some(tuning) = imp.tuning.get() {
+                    self.review(tuning.request(), "tuning");
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn back(&self) {
-        if self.view() == "assistant" && self.imp().assistant.back() {
+        let imp = self.imp();
+        let inside = match self.view().as_str() {
+            "assistant" => self.assistant().back(),
+            "lab" => imp.lab.get().is_some_and(LabView::back),
+            _ => false,
+        };
+        if inside {
             return;
         }
-        self.show_home();
+        match imp.came_from.take().filter(|_| self.view() == "assistant") {
+            Some(view) => {
+                imp.views.set_visible_child_name(view);
+                self.update_actions();
+            }
+            None => self.show_home(),
+        }
+    }
+
+    fn ask_to_cancel(&self) {
+        let imp = self.imp();
+        match (self.view().as_str(), imp.lab.get()) {
+            ("lab", Some(lab)) => lab.ask_to_cancel(),
+            _ => self.assistant().ask_to_cancel(),
+        }
+    }
+
+    /// The lab's guest has ended.
+    pub(super) fn lab_ended(&self) {
+        if self.imp().closing.get() {
+            self.close();
+        }
     }
 
     fn refresh(&self) {
+        let imp = self.imp();
         match self.view().as_str() {
-            "home" => self.imp().home.refresh(),
-            "history" => self.imp().history.refresh(),
-            "profiles" => self.imp().profiles.refresh(),
-            _ => self.imp().assistant.look_again(),
+            "home" => imp.home.refresh(),
+            "history" => self.history().refresh(),
+            "profiles" => self.profiles().refresh(),
+            "lab" => {
+                if let Some(lab) = imp.lab.get() {
+                    lab.refresh();
+                }
+            }
+            "tuning" => {
+                if let Some(tuning) = imp.tuning.get() {
+                    tuning.refresh();
+                }
+            }
+            "vgpu" => {
+                if let Some(vgpu) = imp.vgpu.get() {
+                    vgpu.refresh();
+                }
+            }
+            _ => self.assistant().look_again(),
         }
     }
 
     // Do.
+
+    /// Which machine all of this is about.
+    pub(super) fn machine(&self) -> Machine {
+        self.imp().context.machine.clone()
+    }
+
+    fn choose_machine(&self) {
+        if self.imp().assistant.is_running() {
+            self.toast(&gettext("One change at a time: this one is still under way"));
+            return;
+        }
+        glib::spawn_future_local(glib::clone!(
+            #[weak(rename_to = window)]
+            self,
+            async move {
+                if machines::choose(&window, &window.machine()).await {
+                    window.show_home();
+                    window.attach_to_what_runs().await;
+                }
+            }
+        ));
+    }
 
     fn show_home(&self) {
         self.imp().views.set_visible_child_name("home");
@@ -187,19 +341,49 @@ impl Window {
     }
 
     fn show_history(&self) {
-        self.imp().views.set_visible_child_name("history");
-        self.imp().history.refresh();
+        self.imp().views.set_visible_child(self.history());
+        self.history().refresh();
     }
 
     fn show_profiles(&self) {
-        self.imp().views.set_visible_child_name("profiles");
-        self.imp().profiles.refresh();
+        self.imp().views.set_visible_child(self.profiles());
+        self.profiles().refresh();
     }
 
     /// The vmware assistant; with choices that are made already, if there are any.
     pub(super) fn open_vmware(&self, choices: Option<Choices>) {
-        let start = choices.map_or(Start::Afresh, |c| Start::With(Box::new(c)));
-        self.begin(start);
+        if let Some(choices) = choices {
+            self.begin(Start::With { choices: Box::new(choices), then: Vec::new() });
+            return;
+        }
+        glib::spawn_future_local(glib::clone!(
+            #[weak(rename_to = window)]
+            self,
+            async move {
+                match elsewhere(profile::in_use).await {
+                    // One that is not for the modules says nothing of them.
+                    Ok(Some(document)) if document.flows.vmware.is_some() => window.begin_with(&document),
+                    Ok(_) => window.begin(Start::Afresh),
+                    Err(problem) => {
+                        window.begin(Start::Afresh);
+                        window.tell(&problem);
+                    }
+                }
+            }
+        ));
+    }
+
+    /// Begins with the choices of a profile, whatever flows it is for.
+    pub(super) fn begin_with(&self, document: &Document) {
+        match flows::profile::start(document) {
+            Some(start) => {
+                self.begin(start);
+                self.toast(&gettext_f("Choices of \u{201c}{name}\u{201d}", &[("name", &document.name)]));
+            }
+            None => {
+                self.toast(&gettext_f("\u{201c}{name}\u{201d} chooses nothing", &[("name", &document.name)]))
+            }
+        }
     }
 
     /// Shows a run that goes on.
@@ -208,18 +392,75 @@ impl Window {
     }
 
     /// Takes a run back, which was asked and answered already.
-    pub(super) fn undo(&self, run: u32) {
-        self.begin(Start::Undo { run });
+    pub(super) fn undo(&self, run: u32, then: Vec<Then>) {
+        self.begin(Start::Undo { run, then });
+    }
+
+    /// Shows the plan of choices that were made in the view `from`.
+    pub(super) fn review(&self, request: Request, from: &'static str) {
+        self.imp().came_from.set(Some(from));
+        self.begin(Start::Review { request: Box::new(request), then: Vec::new() });
+    }
+
+    /// Shows the plan for VMware's launchers in a Wayland session.
+    pub(super) fn review_wayland(&self) {
+        self.review(wayland::fix(), "home");
+    }
+
+    /// Shows a view that is not the assistant.
+    fn show_view(&self, view: &impl IsA<gtk::Widget>) {
+        self.imp().views.set_visible_child(view);
+        view.child_focus(gtk::DirectionType::TabForward);
+        self.update_actions();
+    }
+
+    /// Shows the test lab.
+    pub(super) fn show_lab(&self) {
+        let imp = self.imp();
+        let lab = imp.lab.get_or_init(|| {
+            let lab = LabView::default();
+            lab.set_context(&imp.context);
+            imp.views.add_named(&lab, Some("lab"));
+            lab
+        });
+        self.show_view(lab);
+        lab.refresh();
+    }
+
+    /// Shows what can be tuned.
+    pub(super) fn show_tuning(&self) {
+        let imp = self.imp();
+        let tuning = imp.tuning.get_or_init(|| {
+            let tuning = TuningView::default();
+            imp.views.add_named(&tuning, Some("tuning"));
+            tuning
+        });
+        self.show_view(tuning);
+        tuning.refresh();
+    }
+
+    /// Shows what NVIDIA vGPU comes to on this host.
+    pub(super) fn show_vgpu(&self) {
+        let imp = self.imp();
+        let vgpu = imp.vgpu.get_or_init(|| {
+            let vgpu = VgpuView::default();
+            imp.views.add_named(&vgpu, Some("vgpu"));
+            vgpu
+        });
+        self.show_view(vgpu);
+        vgpu.refresh();
     }
 
     fn begin(&self, start: Start) {
-        let imp = self.imp();
-        if imp.assistant.is_running() {
+        if !matches!(start, Start::Review { .. }) {
+            self.imp().came_from.set(None);
+        }
+        if self.is_running() {
             self.toast(&gettext("One change at a time: this one is still under way"));
         } else {
-            imp.assistant.begin(start);
+            self.assistant().begin(start);
         }
-        imp.views.set_visible_child_name("assistant");
+        self.imp().views.set_visible_child(self.assistant());
         self.update_actions();
     }
 
@@ -230,17 +471,21 @@ impl Window {
             self,
             async move {
                 match elsewhere(move || profile::read_file(&path)).await {
-                    Ok((document, choices)) => {
-                        window.open_vmware(Some(choices));
-                        window.toast(&gettext_f(
-                            "Choices of \u{201c}{name}\u{201d}",
-                            &[("name", &document.name)],
-                        ));
-                    }
+                    Ok(document) => window.begin_with(&document),
                     Err(problem) => window.tell(&problem),
                 }
             }
         ));
+    }
+
+    /// Shows help about what is shown.
+    pub(super) fn show_help(&self) {
+        help::show(self, &self.view());
+    }
+
+    /// Shows what can be set for the assistant itself.
+    pub(super) fn show_preferences(&self) {
+        preferences::show(self, &self.imp().context);
     }
 
     /// Says something in passing.
@@ -250,80 +495,19 @@ impl Window {
 
     /// Says that something went wrong, where no page has a place for it.
     pub(super) fn tell(&self, problem: &Problem) {
-        let mut body = problem.reason.clone();
+        let mut body = told(&problem.reason);
         if let Some(remedy) = &problem.remedy {
-            body = format!("{body}\n\n{remedy}");
+            body = format!("{body}\n\n{}", told(remedy));
         }
         let dialog = adw::MessageDialog::builder()
             .transient_for(self)
             .modal(true)
-            .heading(&problem.title)
+            .heading(told(&problem.title))
             .body(body.trim())
             .close_response("close")
             .build();
         dialog.add_response("close", &gettext("Close"));
         dialog.present();
-    }
-
-    /// Asks whether to restart the machine, and has it restarted.
-    pub(super) fn ask_to_restart(&self) {
-        glib::spawn_future_local(glib::clone!(
-            #[weak(rename_to = window)]
-            self,
-            async move {
-                let question = Question {
-                    heading: &gettext("Restart this machine?"),
-                    body: &gettext("Save your work in all programs first."),
-                    no: &gettext("Not Now"),
-                    yes: &gettext("Restart"),
-                    destructive: true,
-                };
-                if dialogs::ask(&window, &question).await
-                    && let Err(problem) = window.imp().context.machine.restart().await
-                {
-                    window.tell(&problem);
-                }
-            }
-        ));
-    }
-
-    /// Shows what taking a run back would do, and has it done.
-    pub(super) fn ask_to_undo(&self, run: u32) {
-        glib::spawn_future_local(glib::clone!(
-            #[weak(rename_to = window)]
-            self,
-            async move {
-                let machine = window.imp().context.machine.clone();
-                match machine.undo_preview(run).await {
-                    Ok(preview) => undo::show(
-                        &window,
-                        &preview,
-                        glib::clone!(
-                            #[weak]
-                            window,
-                            move || window.undo(run)
-                        ),
-                    ),
-                    Err(problem) => window.tell(&problem),
-                }
-            }
-        ));
-    }
-
-    /// Asks for a name, and saves these choices under it.
-    pub(super) fn ask_to_save(&self, choices: serde_json::Value) {
-        glib::spawn_future_local(glib::clone!(
-            #[weak(rename_to = window)]
-            self,
-            async move {
-                let heading = gettext("Save as Profile");
-                let Some(name) = dialogs::ask_name(&window, &heading, "").await else { return };
-                match elsewhere(move || profile::save(&name, choices)).await {
-                    Ok(()) => window.toast(&gettext("Saved")),
-                    Err(problem) => window.tell(&problem),
-                }
-            }
-        ));
     }
 
     /// The window around a widget.

@@ -23,6 +23,7 @@ mod flow;
 mod hostile;
 mod life;
 mod permissions;
+mod remote;
 mod runs;
 mod world;
 
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
     }
     let mut arguments = Arguments::from_args();
     let cases: Vec<Case> =
-        [permissions::CASES, agents::CASES, runs::CASES, hostile::CASES, life::CASES].concat();
+        [permissions::CASES, agents::CASES, runs::CASES, hostile::CASES, life::CASES, remote::CASES].concat();
     if arguments.list {
         let trials = cases.iter().map(|(name, _)| Trial::test(*name, || Ok(()))).collect();
         return libtest_mimic::run(&arguments, trials).exit_code();

@@ -93,6 +93,77 @@ fn a_kernel_without_a_way_to_share_is_refused_by_the_options_name() {
 }
 
 #[test]
+fn commas_and_spaces_may_be_in_every_path() {
+    let scene = Scene::new();
+    let kernel = kernel();
+    let odd = scene.home.path().join("odd, = 100% 'names'");
+    std::fs::create_dir(&odd).unwrap();
+    let image = odd.join(format!("vmlinuz-{kernel}"));
+    std::fs::copy(format!("/boot/vmlinuz-{kernel}"), &image).unwrap();
+    let (disk, stick) = (odd.join("a disk, 1.img"), odd.join("a stick, 2.img"));
+    for file in [&disk, &stick] {
+        std::fs::write(file, vec![7; 1 << 20]).unwrap();
+    }
+    let path = |p: &std::path::Path| p.to_str().unwrap().to_owned();
+    let out = scene.run([
+        "boot",
+        "--kernel",
+        &path(&image),
+        "--disk",
+        &path(&disk),
+        "--usb",
+        &path(&stick),
+        "--cwd",
+        &path(&odd),
+        "--timeout",
+        "200",
+        "--",
+        "sh",
+        "-c",
+        "modprobe -a virtio_blk xhci_pci usb_storage sd_mod && pwd && for n in $(seq 100); do \
+         [ -b /dev/sda ] && break; sleep 0.2; done; cat /sys/block/sda/size /sys/block/sda/removable; \
+         head -c 3 /dev/vda | od -An -tu1; uname -r",
+    ]);
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    let said = text(&out.stdout);
+    let expected = format!("{}\n2048\n1\n   7   7   7\n{kernel}\n", path(&odd));
+    assert_eq!(said, expected, "{}", text(&out.stderr));
+    scene.nothing_is_left();
+}
+
+#[test]
+fn a_full_disk_is_named_and_leaves_nothing() {
+    let scene = Scene::new();
+    let state = scene.home.path().join(".local/state");
+    std::fs::create_dir_all(&state).unwrap();
+    // A file system of 64 KiB, full, in a namespace of the test's own.
+    let script = "mount -t tmpfs -o size=64k,mode=777 tiny \"$HOME/.local/state\" && \
+                  mkdir -p \"$HOME/.local/state/hostwright/lab\" && \
+                  { head -c 100k /dev/zero >\"$HOME/.local/state/full\" 2>/dev/null || true; } && \
+                  exec \"$HW\" lab boot --kernel \"$KERNEL\" --root none -- true";
+    let mut command = std::process::Command::new("unshare");
+    if !nix::unistd::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    let out = command
+        .args(["--mount", "--propagation", "private", "--", "sh", "-c", script])
+        .env_clear()
+        .env("HOME", scene.home.path())
+        .env("LANG", "C.UTF-8")
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("HW", env!("CARGO_BIN_EXE_hostwright"))
+        .env("KERNEL", kernel())
+        .env("XDG_CACHE_HOME", std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("lab cache, shared"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = text(&out.stderr);
+    assert!(said.contains("No space left on device") && said.contains(".local/state"), "{out:?}");
+    assert_ne!(out.status.code(), Some(0), "{out:?}");
+    scene.nothing_is_left();
+}
+
+#[test]
 fn a_guest_that_does_not_end_is_ended_in_time() {
     let scene = Scene::new();
     let began = Instant::now();

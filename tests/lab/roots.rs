@@ -74,3 +74,16 @@ fn files_of_a_guest_come_back_into_the_runs_folder() {
     let shown = text(&scene.run(["report"]).stdout);
     assert!(shown.contains("conf.json:1:9: no valid JSON: trailing comma"), "{shown}");
 }
+
+#[test]
+fn the_field_that_an_installer_rejected_is_named_with_its_place() {
+    let scene = Scene::new();
+    let script = r#"mkdir -p /tmp/log && echo '{"disk_config": {"layout": "odd"}}' > /tmp/log/user_configuration.json && \
+        printf 'start\nTraceback (most recent call last):\n  File "a.py", line 1\nKeyError: '"'layout'"'\n' > /tmp/log/install.log; exit 1"#;
+    let out = scene.boot(["--collect", "/tmp/log/*", "--", "sh", "-c", script]);
+    assert_eq!(out.status.code(), Some(1), "{out:?}");
+    let shown = text(&scene.run(["report"]).stdout);
+    assert!(shown.contains("user_configuration.json: valid JSON"), "{shown}");
+    assert!(shown.contains("the field `layout`, which is at /disk_config/layout, was rejected"), "{shown}");
+    assert!(shown.contains("KeyError: 'layout'"), "{shown}");
+}

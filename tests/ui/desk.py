@@ -5,6 +5,7 @@ moved by keys as a person moves it.
 Runs inside desk.sh: a screen without a window manager, a session bus, the practice host around it.
 """
 
+import gettext
 import os
 import re
 import signal
@@ -17,7 +18,12 @@ import gi
 gi.require_version("Atspi", "2.0")
 from gi.repository import Atspi  # noqa: E402
 
-PATIENCE = 30
+# Seconds; an emulated machine needs more.
+PATIENCE = int(os.environ.get("DESK_PATIENCE", "30"))
+
+LANGUAGE = os.environ.get("LANGUAGE", "")
+# The words of the language that the assistant speaks here, from the catalogue that was installed with it.
+_ = gettext.translation("hostwright", "/usr/local/share/locale", [LANGUAGE] if LANGUAGE else [], fallback=True).gettext
 
 
 class Failed(Exception):
@@ -105,6 +111,7 @@ class App:
                 continue
 
     def find(self, role=None, name=None, patience=PATIENCE):
+        name = name and _(name)
         return until(f"a {role} called {name!r}", lambda: next(self.all(role, name), None), patience)
 
     def texts(self):
@@ -112,29 +119,46 @@ class App:
         return "\n".join(text_of(n) for n in self.all() if n.get_role_name() in ("label", "text", "heading"))
 
     def wait_for(self, words, patience=PATIENCE):
+        words = _(words)
         until(f"the words {words!r}; the screen says:\n{self.texts()}", lambda: words in self.texts(), patience)
 
+    def gone(self, words, patience=PATIENCE):
+        words = _(words)
+        until(f"the end of the words {words!r}", lambda: words not in self.texts(), patience)
+
     def focused(self):
-        for node in self.all():
-            if node.get_state_set().contains(Atspi.StateType.FOCUSED):
-                return node
+        for node in walk(self.root):
+            try:
+                if node.get_state_set().contains(Atspi.StateType.FOCUSED) and shown(node):
+                    return node
+            except Exception:
+                continue
         return None
 
     # --- what is done ---
 
-    def press(self, role, name, patience=PATIENCE):
-        """Presses a button as an assistive tool does. An ellipsis at the end of its name need not be written."""
+    def press(self, role, name, patience=PATIENCE, begins=False):
+        """Presses a button, or opens a row, as an assistive tool does. An ellipsis at the end of its name need not be
+        written. `begins`: the name only begins with these words."""
+        name = _(name)
 
         def called(node):
-            return (node.get_name() or "").rstrip("\u2026") == name and usable(node)
+            whole = (node.get_name() or "").rstrip("\u2026")
+            return usable(node) and (whole.startswith(name) if begins else whole == name.rstrip("\u2026"))
 
         node = until(
             f"a {role} called {name!r} that can be pressed",
-            lambda: next((n for n in self.all(role, name) if called(n)), None),
+            lambda: next((n for n in self.all(role, name.rstrip("\u2026")) if called(n)), None),
             patience,
         )
-        if not node.get_action_iface().do_action(0):
-            raise Failed(f"the {role} {name!r} cannot be pressed")
+        action = node.get_action_iface()
+        if action is not None and action.get_n_actions() > 0:
+            if not action.do_action(0):
+                raise Failed(f"the {role} {name!r} cannot be pressed")
+        else:
+            # A row has no action of its own in GTK 4.8, nor takes it the focus but by keys.
+            self.to_row(name)
+            self.key("Return")
 
     def key(self, *keys):
         """Presses keys, one after the other ("Tab", "alt+Right")."""
@@ -151,6 +175,20 @@ class App:
         at = self.focused()
         where = f"{at.get_role_name()} {at.get_name()!r}" if at else "nothing"
         raise Failed(f"Tab does not lead to the {role} {name!r}; it is at {where}")
+
+    def to_row(self, name, most=60):
+        """Goes to the row of a list, with Tab to the list and arrows in it."""
+        before = None
+        for _turn in range(most):
+            node = self.focused()
+            if node is not None and node.get_role_name() == "list item":
+                if name in (node.get_name() or ""):
+                    return
+                self.key("Tab" if node == before else "Down")
+                before = node
+            else:
+                self.key("Tab")
+        raise Failed(f"keys do not lead to the row {name!r}")
 
     def unnamed(self):
         """Controls on the screen that have no name."""

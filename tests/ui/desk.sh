@@ -3,8 +3,9 @@
 #
 # A screen, a session bus and a home of its own for one command, on the practice host:
 #
-#   desk.sh [--size WIDTHxHEIGHT] [--dark] [--language LANGUAGE] [--user NAME] COMMAND...
+#   desk.sh [--size WIDTHxHEIGHT] [--dark] [--contrast] [--text PERCENT] [--language LANGUAGE] [--user NAME] COMMAND...
 #
+# --text PERCENT makes all text larger, as the setting for large text does.
 # --user NAME makes a user of that name in the view, who sits at the desk; without it that is root.
 #
 # Root only: the practice host is a view of this machine that only root can make. What is seen there is drawn in
@@ -15,11 +16,13 @@ if [[ -z ${WITH_BUS_UPPER:-} ]]; then
   exec "$here/../../scripts/practice-host.sh" --run "$0" "$@"
 fi
 
-size=920x760 dark=0 language='' user=''
+size=920x760 dark=0 contrast=0 text=100 language='' user=''
 while [[ ${1:-} == --* ]]; do
   case $1 in
     --size) size=$2 && shift ;;
     --dark) dark=1 ;;
+    --contrast) contrast=1 ;;
+    --text) text=$2 && shift ;;
     --language) language=$2 && shift ;;
     --user) user=$2 && shift ;;
     *) echo "desk: unknown option $1" >&2 && exit 2 ;;
@@ -35,11 +38,13 @@ cat >"$HOME/.config/gtk-4.0/settings.ini" <<END
 [Settings]
 gtk-font-name=Cantarell 11
 gtk-enable-animations=0
+gtk-xft-dpi=$((96 * 1024 * text / 100))
 END
 unset XDG_CONFIG_HOME XDG_DATA_HOME XDG_CACHE_HOME
 export LC_ALL=C.UTF-8 LANGUAGE=$language GSK_RENDERER=cairo GDK_BACKEND=x11
 # Neither comes from a desktop's settings here.
 if [[ $dark == 1 ]]; then export ADW_DEBUG_COLOR_SCHEME=prefer-dark; fi
+if [[ $contrast == 1 ]]; then export ADW_DEBUG_HIGH_CONTRAST=1; fi
 export DESK_SIZE=$size PYTHONPATH=$here PYTHONDONTWRITEBYTECODE=1
 as_user=()
 if [[ -n $user ]]; then

@@ -1,16 +1,35 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# A picture of every page, into the folder in SHOTS: wide and narrow, light and dark, right to left. Needs root.
+# A picture of every page, into the folder in SHOTS: wide and narrow, light and dark, high contrast, large text, German,
+# right to left. Needs root.
+#
+#   screenshots.sh [LOOK...]     all of them, or these: wide-light wide-dark narrow-light …
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd -P)
 : "${SHOTS:?say where the pictures go}"
 export SHOTS
-shots() { "$here/desk.sh" "${@:2}" /usr/bin/python3 "$here/screenshots.py" "$1" all; }
-shots wide-light --size 920x760
-shots wide-dark --size 920x760 --dark
-shots narrow-light --size 370x720
-shots narrow-dark --size 370x720 --dark
-# GTK's own words say which way Arabic is written; ours are not translated into it.
-shots right-to-left --size 920x760 --language ar
+looks() {
+  cat <<'END'
+wide-light all --size 920x760
+wide-dark all --size 920x760 --dark
+narrow-light all --size 360x720
+narrow-dark pages --size 360x720 --dark
+contrast pages --size 920x760 --contrast
+contrast-dark pages --size 920x760 --contrast --dark
+large-text pages --size 920x760 --text 200
+large-text-narrow pages --size 360x720 --text 200
+german all --size 920x760 --language de
+german-narrow pages --size 360x720 --language de
+END
+  # GTK's own words say which way Arabic is written; ours are not translated into it.
+  echo "right-to-left all --size 920x760 --language ar"
+}
+while read -r look far options; do
+  if [[ $# -eq 0 || " $* " == *" $look "* ]]; then
+    rm -f "$SHOTS/$look"-[0-9]*.png
+    # shellcheck disable=SC2086 # options, word by word
+    "$here/desk.sh" $options /usr/bin/python3 "$here/screenshots.py" "$look" "$far" </dev/null
+  fi
+done < <(looks)
 echo "screenshots: $(find "$SHOTS" -name '*.png' | wc -l) pictures in $SHOTS"

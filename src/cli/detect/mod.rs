@@ -4,7 +4,7 @@
 use super::errors::{Exit, Problem};
 use super::look::{Look, pad, width};
 use super::session::Session;
-use crate::detect::{Facts, Topic, gather};
+use crate::detect::{Facts, Topic};
 pub(crate) use crate::tell::Row;
 use crate::tell::{SECTIONS, findings};
 use clap::Args;
@@ -32,7 +32,7 @@ fn topic(name: &str) -> Result<Topic, String> {
 /// Runs `detect`.
 pub(crate) fn run(session: &mut Session, args: &Detect) -> Result<Exit, Problem> {
     let only = (!args.only.is_empty()).then_some(args.only.as_slice());
-    let facts = gather(&session.host()?, only);
+    let facts = session.facts(only)?;
     if session.json() {
         let document = document(&facts, &args.only)?;
         session.screen.document(&document)?;

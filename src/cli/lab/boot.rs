@@ -2,11 +2,12 @@
 //! `hostwright lab boot`.
 
 use super::machine::Machine;
-use super::places::Places;
+use super::places::{self, Places};
 use super::tell::{Teller, ended};
 use crate::cli::errors::{Exit, Problem, sentence};
 use crate::cli::session::Session;
 use crate::cli::watch::Standing;
+use crate::flows::lab::size::window_environment;
 use crate::flows::lab::{find, runs};
 use crate::guest::spec::{Boot as What, Disk, Firmware, Guest, GuestRoot, ImageFormat, KernelBoot, Task};
 use crate::guest::{self, GuestError, Input, Setup};
@@ -50,6 +51,12 @@ pub(crate) struct Boot {
     /// unless --keep is given.
     #[arg(short, long = "disk", value_name = "IMAGE|SIZE", help_heading = "What to boot")]
     disks: Vec<String>,
+    /// Plug in a USB stick that holds this image; it is booted when nothing else is; can be given several times
+    ///
+    /// As with --disk, what the guest writes to it is thrown away unless --writable is given. A directly booted
+    /// kernel has to load its own drivers (modprobe xhci_pci usb_storage sd_mod).
+    #[arg(long, value_name = "IMAGE", help_heading = "What to boot")]
+    usb: Vec<PathBuf>,
     /// Firmware for an ISO image or a disk
     #[arg(long, value_enum, default_value_t = FirmwareArg::Uefi, value_name = "KIND", help_heading = "What to boot")]
     firmware: FirmwareArg,
@@ -68,6 +75,9 @@ pub(crate) struct Boot {
     /// Let the guest change the shared directory or the images; without, all that it writes is thrown away
     #[arg(long, help_heading = "A kernel's root and task")]
     writable: bool,
+    /// How a directory is shared: auto (virtiofsd where one fits, else 9p), 9p, or the path of a virtiofsd
+    #[arg(long, value_name = "auto|9p|FILE", help_heading = "A kernel's root and task", requires = "kernel")]
+    share: Option<PathBuf>,
     /// Let the root's own init take over (/sbin/init, /bin/bash) instead of running a command
     #[arg(
         long,
@@ -173,6 +183,7 @@ pub(crate) fn run(session: &mut Session, args: &Boot) -> Result<Exit, Problem> {
     let mut made = args.new_disks(&folder, &mut guest)?;
     let name = args.name.clone().unwrap_or_else(|| format!("run-{number}"));
     let mut setup = Setup::new(&host, &places.cache, &folder);
+    setup.sharing = places::sharing(args.share.as_deref());
     setup.name = name;
     setup.keep = args.keep;
     setup.environment = window_environment(&guest);
@@ -219,7 +230,11 @@ impl Boot {
         let mut disks = Vec::new();
         for path in images {
             let path = std::path::absolute(path).map_err(|e| Problem::file("find", Path::new(path), &e))?;
-            disks.push(Disk { format: find::format(&path)?, writable: self.writable, path });
+            disks.push(Disk { format: find::format(&path)?, writable: self.writable, usb: false, path });
+        }
+        for path in &self.usb {
+            let path = std::path::absolute(path).map_err(|e| Problem::file("find", path, &e))?;
+            disks.push(Disk { format: find::format(&path)?, writable: self.writable, usb: true, path });
         }
         let firmware = self.firmware.into();
         let direct = self.kernel.is_some();
@@ -229,7 +244,7 @@ impl Boot {
                 let path = std::path::absolute(path).map_err(|e| Problem::file("find", path, &e))?;
                 What::Iso { path, firmware }
             }
-            (None, None) if self.disks.is_empty() => {
+            (None, None) if self.disks.is_empty() && self.usb.is_empty() => {
                 return Err(Problem::usage("Nothing was said about what to boot.")
                     .remedy("Give --kernel, --iso or --disk; `hostwright lab boot --help` has examples."));
             }
@@ -279,7 +294,7 @@ impl Boot {
             }
             let path = folder.join(format!("disk{n}.qcow2"));
             new_disk(&path, bytes)?;
-            let disk = Disk { path: path.clone(), format: ImageFormat::Qcow2, writable: true };
+            let disk = Disk { path: path.clone(), format: ImageFormat::Qcow2, writable: true, usb: false };
             guest.disks.insert(n.min(guest.disks.len()), disk);
             made.push(path);
         }
@@ -315,22 +330,4 @@ fn input() -> Input {
         return Input::Nothing;
     }
     stdin.as_fd().try_clone_to_owned().map_or(Input::Nothing, Input::From)
-}
-
-/// What a window of QEMU needs to know.
-pub(super) fn window_environment(guest: &Guest) -> Vec<(String, String)> {
-    if guest.display == crate::guest::spec::Display::None {
-        return Vec::new();
-    }
-    let names = [
-        "DISPLAY",
-        "WAYLAND_DISPLAY",
-        "XAUTHORITY",
-        "XDG_RUNTIME_DIR",
-        "DBUS_SESSION_BUS_ADDRESS",
-        "HOME",
-        "LANG",
-        "XDG_SESSION_TYPE",
-    ];
-    names.iter().filter_map(|n| Some(((*n).to_owned(), std::env::var(n).ok()?))).collect()
 }

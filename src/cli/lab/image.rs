@@ -3,7 +3,6 @@
 
 use crate::cli::errors::{Exit, Problem};
 use crate::cli::session::Session;
-use crate::detect::{self, Family, Topic};
 use crate::flows::lab::{
     self, ArchisoSpec, Autorun, BuilderSpec, DebianSpec, Form, Image, LabError, Project,
 };
@@ -109,7 +108,9 @@ impl ImageOptions {
                 pacman_conf: self.pacman_conf.as_ref().map(absolute).transpose()?,
             }),
             None => BuilderSpec::Debian(DebianSpec {
-                suite: self.suite.clone().unwrap_or_else(|| default_suite(session)),
+                suite: self.suite.clone().unwrap_or_else(|| {
+                    session.host().map_or_else(|_| "stable".to_owned(), |h| lab::default_suite(&h))
+                }),
                 mirror: self.mirror.clone(),
                 kernel: self.kernel_package.clone(),
                 packages: self.packages.clone(),
@@ -135,16 +136,6 @@ impl ImageOptions {
     pub(crate) fn options(&self) -> lab::Options {
         lab::Options { output: self.output.clone(), refresh: self.refresh }
     }
-}
-
-fn default_suite(session: &Session) -> String {
-    let found = session.host().ok().map(|host| detect::gather(&host, Some(&[Topic::Os])).os);
-    found
-        .as_ref()
-        .and_then(|os| os.seen())
-        .filter(|os| os.family == Family::Debian && os.id == "debian")
-        .and_then(|os| os.codename.clone())
-        .unwrap_or_else(|| "stable".to_owned())
 }
 
 /// The lab is the person's own session on the running machine: no scratch root takes part.

@@ -2,17 +2,9 @@
 //! The options that say what machine a guest gets: the same for `lab boot` and `lab run`.
 
 use crate::flows::lab::find;
+use crate::flows::lab::size::{TIMEOUT, default_size, memory_here, processors};
 use crate::guest::spec::{Accelerator, Boot, Disk, Display, Guest, Network};
 use clap::Args;
-
-/// Seconds that a guest without a window has when nothing else is said.
-const TIMEOUT: u32 = 600;
-
-/// Processors and memory (MiB) of an ISO image or a disk, where this machine has as much.
-const LARGE: (u32, u32) = (4, 4096);
-
-/// The same of a directly booted kernel.
-const SMALL: (u32, u32) = (1, 1024);
 
 /// What machine a guest gets.
 #[derive(Debug, Args)]
@@ -76,7 +68,7 @@ fn memory(text: &str) -> Result<u32, String> {
 impl Machine {
     /// A guest on this machine; `large`: with a whole system in it.
     pub(super) fn guest(&self, boot: Boot, disks: Vec<Disk>, until: Option<String>, large: bool) -> Guest {
-        let (cpus, memory) = defaults(large, processors(), memory_here());
+        let (cpus, memory) = default_size(large, processors(), memory_here());
         Guest {
             boot,
             cpus: self.cpus.unwrap_or(cpus),
@@ -103,35 +95,9 @@ impl Machine {
     }
 }
 
-/// Processors and memory for a guest on a machine with so many and so much. Pure.
-fn defaults(large: bool, processors: u32, memory: u32) -> (u32, u32) {
-    let (cpus, mib) = if large { LARGE } else { SMALL };
-    (cpus.min(processors.max(1)), mib.min((memory / 2).max(256)))
-}
-
-fn processors() -> u32 {
-    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
-}
-
-/// Memory of this machine in MiB (proc(5), `MemTotal`).
-fn memory_here() -> u32 {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|l| l.strip_prefix("MemTotal:"));
-    let kib = line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(2 << 20);
-    u32::try_from(kib >> 10).unwrap_or(u32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_guest_is_clipped_to_the_machine() {
-        assert_eq!(defaults(true, 16, 64000), (4, 4096));
-        assert_eq!(defaults(true, 2, 4000), (2, 2000));
-        assert_eq!(defaults(false, 16, 64000), (1, 1024));
-        assert_eq!(defaults(true, 0, 0), (1, 256));
-    }
 
     #[test]
     fn memory_is_given_as_people_write_it() {

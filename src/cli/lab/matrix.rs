@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `hostwright lab matrix`.
 
-use super::places::Places;
+use super::places::{self, Places};
 use crate::cli::errors::{Exit, Problem};
 use crate::cli::look::{clean, seconds, table};
 use crate::cli::session::Session;
@@ -130,6 +130,7 @@ fn one(host: &Host, places: &Places, name: &str, guest: &Guest, cancel: &Cancel)
     let result = runs::next(&places.runs, false).and_then(|(number, folder)| {
         cell.run = Some(number);
         let mut setup = Setup::new(host, &places.cache, folder);
+        setup.sharing = places::sharing(None);
         setup.name = format!("run-{number}");
         setup.control = Some(places.running.join(&setup.name));
         let (mut out, mut err) = (Vec::new(), Vec::new());

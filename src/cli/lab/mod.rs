@@ -12,6 +12,7 @@ mod report;
 mod run;
 mod running;
 mod tell;
+mod write;
 
 use super::errors::{Exit, Problem};
 use super::session::Session;
@@ -39,6 +40,8 @@ enum Command {
     Restore(running::Restore),
     Report(report::Report),
     Matrix(matrix::Matrix),
+    Devices(write::Devices),
+    Write(write::Write),
 }
 
 /// Runs `lab`.
@@ -57,5 +60,7 @@ pub(crate) fn run(session: &mut Session, args: Lab) -> Result<Exit, Problem> {
         Command::Restore(args) => running::restore(session, &args),
         Command::Report(args) => report::run(session, &args),
         Command::Matrix(args) => matrix::run(session, &args),
+        Command::Devices(args) => write::devices(session, &args),
+        Command::Write(args) => write::run(session, &args),
     }
 }

@@ -2,15 +2,15 @@
 //! `hostwright lab report`.
 
 use super::places::Places;
-use super::tell::{trouble, words};
 use crate::cli::errors::{Exit, Problem, sentence};
 use crate::cli::look::{Look, Mark, clean, count, seconds, table};
 use crate::cli::session::Session;
-use crate::flows::lab::diagnose::{self, Configuration, Rejected};
+use crate::flows::lab::account::{Told, read_files, stopped};
+use crate::flows::lab::diagnose::Configuration;
 use crate::flows::lab::runs;
-use crate::guest::{CONSOLE, Outcome, Report as Document, TroubleKind};
+use crate::guest::{Report as Document, TroubleKind};
+use crate::tell::lab::{trouble, words};
 use clap::Args;
-use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
 
@@ -26,23 +26,8 @@ pub(crate) struct Report {
     run: String,
 }
 
-/// Most of a handed-over file that is read, bytes.
-const READ: u64 = 8 << 20;
-
 /// Lines of a stage that are shown.
 const LINES: usize = 20;
-
-/// What a handed-over file tells.
-#[derive(Debug, Serialize)]
-struct Told {
-    file: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    configuration: Option<Configuration>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rejected: Option<Rejected>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    failing: Vec<(usize, String)>,
-}
 
 /// Runs `lab report`.
 pub(crate) fn run(session: &mut Session, args: &Report) -> Result<Exit, Problem> {
@@ -61,50 +46,6 @@ pub(crate) fn run(session: &mut Session, args: &Report) -> Result<Exit, Problem>
     let text = render(session.look(), number, &folder, &report, stopped.as_ref(), &told);
     session.screen.print(&text);
     Ok(Exit::Done)
-}
-
-/// The stage in which a run that did not end well stopped, and the console's lines from there on.
-fn stopped(folder: &Path, report: &Document) -> Option<(String, Vec<String>)> {
-    if report.success()
-        || matches!(report.outcome, Outcome::Exited { .. } | Outcome::Cancelled | Outcome::Stopped)
-    {
-        return None;
-    }
-    let stage = report.stages.iter().rev().find(|s| s.name != "end")?;
-    let console = std::fs::read(folder.join(CONSOLE)).unwrap_or_default();
-    let console = String::from_utf8_lossy(&console);
-    let from = stage.console_lines;
-    let lines: Vec<String> = console.lines().skip(from).filter(|l| !l.trim().is_empty()).map(clean).collect();
-    let skip = lines.len().saturating_sub(LINES);
-    Some((stage.name.clone(), lines[skip..].to_vec()))
-}
-
-fn read_files(folder: &Path, report: &Document) -> Vec<Told> {
-    use std::io::Read;
-    let read = |name: &str| {
-        let mut text = Vec::new();
-        std::fs::File::open(folder.join(name)).ok()?.take(READ).read_to_end(&mut text).ok()?;
-        Some(String::from_utf8_lossy(&text).into_owned())
-    };
-    let is_json = |name: &str| name.ends_with(".json");
-    let logs: Vec<(String, String)> =
-        report.collected.iter().filter(|n| !is_json(n)).filter_map(|n| Some((n.clone(), read(n)?))).collect();
-    let mut told = Vec::new();
-    for name in report.collected.iter().filter(|n| is_json(n)) {
-        let Some(text) = read(name) else { continue };
-        let rejected = logs.iter().find_map(|(_, log)| diagnose::rejected(log, &text));
-        told.push(Told {
-            file: name.clone(),
-            configuration: Some(diagnose::configuration(&text)),
-            rejected,
-            failing: Vec::new(),
-        });
-    }
-    for (file, log) in logs {
-        let failing = diagnose::failing_lines(&log);
-        told.push(Told { file, configuration: None, rejected: None, failing });
-    }
-    told
 }
 
 fn render(
@@ -143,7 +84,7 @@ fn render(
     out.push_str(&table(look, 2, &["", "", "", ""], &rows));
     if let Some((stage, lines)) = stopped {
         out.push_str(&format!("\n{}\n", look.bold(&format!("It stopped in the stage “{}”", clean(stage)))));
-        out.extend(lines.iter().map(|l| format!("  {}\n", look.dim(l))));
+        out.extend(lines.iter().map(|l| format!("  {}\n", look.dim(&clean(l)))));
         if lines.is_empty() {
             out.push_str("  The console says nothing more.\n");
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `hostwright lab run`.
 
-use super::boot::{FirmwareArg, name, window_environment};
+use super::boot::{FirmwareArg, name};
 use super::build;
 use super::image::ImageOptions;
 use super::machine::Machine;
@@ -10,7 +10,8 @@ use super::tell::{Teller, ended};
 use crate::cli::errors::{Exit, Problem};
 use crate::cli::session::Session;
 use crate::cli::watch::Standing;
-use crate::flows::lab::runs;
+use crate::flows::lab::size::window_environment;
+use crate::flows::lab::{account, runs};
 use crate::guest::spec::{Boot as What, Disk, ImageFormat};
 use crate::guest::{self, Report, Setup};
 use crate::host::Host;
@@ -56,7 +57,7 @@ pub(crate) fn run(session: &mut Session, args: &Run) -> Result<Exit, Problem> {
     let places = Places::find()?;
     let firmware = args.firmware.into();
     let (boot, disks) = if args.image.is_disk() {
-        let disk = Disk { path: built.image.clone(), format: ImageFormat::Raw, writable: false };
+        let disk = Disk { path: built.image.clone(), format: ImageFormat::Raw, writable: false, usb: false };
         (What::Disk { firmware }, vec![disk])
     } else {
         (What::Iso { path: built.image.clone(), firmware }, Vec::new())
@@ -89,20 +90,15 @@ pub(crate) fn run(session: &mut Session, args: &Run) -> Result<Exit, Problem> {
     }
 }
 
-/// What the image's own command says of the run: the guest's agent tells how it ended
-/// (`autorun:RESULT:STATUS`, the words of systemd.exec(5)).
+/// What the image's own command says of the run.
 fn of_command(report: &Report, must_end: bool, folder: &Path) -> Result<Exit, Problem> {
     let failed = |why: String| {
         Err(Problem::new(Exit::Failed, "autorun", "The image's command failed", why)
             .remedy(format!("See {}", folder.join(guest::CONSOLE).display())))
     };
-    match report.stages.iter().find_map(|s| s.name.strip_prefix("autorun:")) {
-        Some(end) if end.starts_with("success:") => Ok(Exit::Done),
-        Some(end) => match end.split_once(':') {
-            Some(("exit-code", status)) => failed(format!("It ended with status {status}.")),
-            Some(("signal" | "core-dump", signal)) => failed(format!("Signal {signal} ended it.")),
-            _ => failed(format!("systemd says: {end}.")),
-        },
+    match account::autorun(report) {
+        Some(Ok(())) => Ok(Exit::Done),
+        Some(Err(why)) => failed(why),
         None if must_end => failed("The guest ended, and nothing was heard of the command.".to_owned()),
         None => Ok(Exit::Done),
     }

@@ -6,7 +6,8 @@ use crate::cli::look::{Mark, clean, seconds};
 use crate::cli::screen::Screen;
 use crate::cli::session::Session;
 use crate::cli::watch::Voice;
-use crate::guest::{GuestEvent, Outcome, Report, TroubleKind};
+use crate::guest::{GuestEvent, Outcome, Report};
+use crate::tell::lab::words;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -53,7 +54,7 @@ impl Teller {
                 let _ = to.write_all(bytes).and_then(|()| to.flush());
             }
             GuestEvent::Console(line) if self.console => self.say(&format!("{}\n", clean(line))),
-            GuestEvent::Starting { command, accelerator, ssh } => {
+            GuestEvent::Starting { command, accelerator, ssh, vsock } => {
                 if self.verbose {
                     self.say(&format!("{}\n", self.voice.look.dim(command)));
                 }
@@ -62,6 +63,9 @@ impl Teller {
                 }
                 if let Some(port) = ssh {
                     self.say(&format!("ssh -p {port} root@127.0.0.1\n"));
+                }
+                if let Some(cid) = vsock {
+                    self.say(&format!("ssh root@vsock/{cid} (where the guest's sshd listens on vsock)\n"));
                 }
             }
             GuestEvent::Stage(stage) if (self.stages || self.verbose) && stage.name != "end" => {
@@ -178,42 +182,5 @@ pub(super) fn kind(outcome: &Outcome) -> &'static str {
         Outcome::Cancelled => "cancelled",
         Outcome::Stopped => "stopped",
         Outcome::QemuFailed { .. } => "qemu-failed",
-    }
-}
-
-/// How a guest ended, for people.
-pub(super) fn words(report: &Report) -> String {
-    match &report.outcome {
-        Outcome::Exited { status } => format!("the command ended with exit status {status}"),
-        Outcome::Signalled { signal } => format!("signal {signal} ended the command"),
-        Outcome::InitFailed { reason } => format!("the guest could not do its work: {reason}"),
-        Outcome::PoweredOff => "the guest powered itself off".into(),
-        Outcome::Panic { message } => message.clone(),
-        Outcome::Oops { message } => format!("the kernel met a mistake of its own: {message}"),
-        Outcome::LockUp { message } => format!("the kernel hung: {message}"),
-        Outcome::OutOfMemory { message } => format!("memory ran out: {message}"),
-        Outcome::NeverReachedInit { reason } => {
-            format!("the kernel never got to its first process: {reason}")
-        }
-        Outcome::NothingBootable { reason } => format!("the firmware found nothing to boot: {reason}"),
-        Outcome::Reached { line } => format!("what was waited for came: {}", line.trim()),
-        Outcome::TimedOut { seconds } => format!("the guest did not end within {seconds} s, and was ended"),
-        Outcome::Cancelled => "cancelled".into(),
-        Outcome::Stopped => "the guest was stopped from outside".into(),
-        Outcome::QemuFailed { message } => format!("QEMU failed: {message}"),
-    }
-}
-
-/// A kind of complaint, for people.
-pub(super) fn trouble(kind: TroubleKind) -> &'static str {
-    match kind {
-        TroubleKind::Panic => "panic",
-        TroubleKind::Oops => "oops",
-        TroubleKind::LockUp => "lock-up",
-        TroubleKind::OutOfMemory => "out of memory",
-        TroubleKind::Warning => "warning",
-        TroubleKind::NoRoot => "no root",
-        TroubleKind::NoInit => "no init",
-        TroubleKind::Module => "module refused",
     }
 }

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `hostwright status`: whether VMware's modules are in order.
 
+mod notify;
+
 use super::detect::render_rows;
 use super::errors::{Exit, Problem};
 use super::look::{Look, pad};
 use super::session::Session;
-use crate::detect::gather;
+use crate::detect::Facts;
 use crate::flows::vmware::updates::outcomes;
-use crate::tell::{Assessment, assess};
+use crate::flows::{vmware, wayland};
+use crate::host::Host;
+use crate::tell::{Assessment, Mark, Row, assess};
 use clap::Args;
 
 /// Say whether VMware's modules are in order for each kernel
@@ -15,19 +19,37 @@ use clap::Args;
 /// Ends with 0 when all is good and with 1 when something needs attention. Only the kernel that runs and the one that
 /// starts next need the modules.
 #[derive(Debug, Args)]
-pub(crate) struct Status {}
+pub(crate) struct Status {
+    /// Say it in a desktop notification, and only when there is something new or bad to tell; done at each login
+    #[arg(long, conflicts_with = "json")]
+    notify: bool,
+}
 
 /// Runs `status`.
-pub(crate) fn run(session: &mut Session, _args: &Status) -> Result<Exit, Problem> {
-    let host = session.host()?;
-    let facts = gather(&host, None);
-    let updates = outcomes(host.root());
+pub(crate) fn run(session: &mut Session, args: &Status) -> Result<Exit, Problem> {
+    let facts = session.facts(None)?;
+    // How builds for new kernels ended stands in files that the helper does not tell of.
+    let host = match session.place() {
+        None => Some(session.host()?),
+        Some(_) => None,
+    };
+    let updates = host.as_ref().map(|h| outcomes(h.root())).unwrap_or_default();
     let runs = session.machine_unasked().and_then(|m| m.runs());
     let runs = match &runs {
         Ok(runs) => Ok(runs.as_slice()),
         Err(problem) => Err(problem.reason.as_str()),
     };
-    let assessment = assess(&facts, runs, &updates, &|words| session.command(words));
+    let mut assessment = assess(&facts, runs, &updates, &|words| session.command(words));
+    let renewed = host.as_ref().map(|h| renewed(session, h, &facts)).unwrap_or_default();
+    assessment.attention |= !renewed.is_empty();
+    assessment.notes.extend(renewed);
+    if args.notify {
+        if let Some(news) = notify::news(&assessment, &updates, notify::told()) {
+            notify::show(&news)?;
+            notify::remember(jiff::Timestamp::now());
+        }
+        return Ok(Exit::Done);
+    }
     if session.json() {
         session.screen.document(&assessment)?;
     } else {
@@ -35,6 +57,26 @@ pub(crate) fn run(session: &mut Session, _args: &Status) -> Result<Exit, Problem
         session.screen.print(&text);
     }
     Ok(if assessment.attention { Exit::Failed } else { Exit::Done })
+}
+
+/// What an update of VMware itself left behind.
+fn renewed(session: &Session, host: &Host, facts: &Facts) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for release in vmware::built_from_others(host, facts) {
+        let text = format!(
+            "the modules for {release} were built from other sources than the product that is installed now has"
+        );
+        let command = session.command(&format!("vmware apply --kernel {release}"));
+        rows.push(Row::new(Mark::Warning, "VMware update", text).remedy(command));
+    }
+    let replaced = wayland::replaced(host);
+    if !replaced.is_empty() {
+        let text =
+            format!("the fix for Wayland is gone from {}, which were replaced since", replaced.join(", "));
+        let command = session.command("vmware wayland apply");
+        rows.push(Row::new(Mark::Warning, "VMware update", text).remedy(command));
+    }
+    rows
 }
 
 fn render(look: Look, assessment: &Assessment) -> String {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What the subcommands have in common: the catalogue with the user's rows, the choices, the decision.
 
-use crate::cli::errors::{Exit, Problem};
+use crate::cli::errors::Problem;
 use crate::cli::session::Session;
-use crate::flows::vgpu::catalogue::{Branch, CatalogueError, ETC_DIR, Source};
-use crate::flows::vgpu::{Catalogue, Choices, Decision, Role, Rules, VgpuFacts, decide, gather};
-use crate::host::{HostError, Root};
-use crate::tell::sentence;
+use crate::flows::vgpu::catalogue::Branch;
+pub(super) use crate::flows::vgpu::own::config_dir;
+use crate::flows::vgpu::{Catalogue, Choices, Decision, Role, Rules, VgpuFacts, decide, gather, own};
+use crate::host::HostError;
 use clap::Args;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What can be chosen.
 #[derive(Debug, Clone, Default, Args)]
@@ -43,13 +43,6 @@ impl Wanted {
     }
 }
 
-/// The person's own folder of this flow.
-pub(super) fn config_dir() -> Option<PathBuf> {
-    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
-    let config = config.or_else(|| std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".config")));
-    config.filter(|c| c.is_absolute()).map(|c| c.join("hostwright/vgpu"))
-}
-
 /// A folder of the person's that cannot be opened.
 pub(super) fn problem_of_folder(dir: &Path, error: &HostError) -> Problem {
     Problem::file("open the folder", dir, &error.source)
@@ -60,34 +53,7 @@ pub(super) fn problem_of_folder(dir: &Path, error: &HostError) -> Problem {
 /// # Errors
 /// When a file is wrong.
 pub(super) fn catalogue(session: &Session) -> Result<Catalogue, Problem> {
-    let host = session.host()?;
-    let own = nix::unistd::geteuid().as_raw();
-    let owners = [0, own];
-    let config = config_dir();
-    let home = match &config {
-        Some(dir) => match Root::open(dir) {
-            Ok(root) => Some(root),
-            Err(e) if e.is_not_found() => None,
-            Err(e) => return Err(problem_of_folder(dir, &e)),
-        },
-        None => None,
-    };
-    let mut sources = vec![Source { root: host.root(), dir: ETC_DIR, owners: &owners }];
-    if let Some(home) = &home {
-        sources.push(Source { root: home, dir: "/", owners: &owners });
-    }
-    Catalogue::load(&sources).map_err(|e| problem(&e, config.as_deref()))
-}
-
-fn problem(error: &CatalogueError, home: Option<&Path>) -> Problem {
-    let mut text = error.to_string();
-    if let Some(home) = home {
-        // Files of the person's folder are named from that folder on.
-        if text.starts_with('/') && !text.starts_with(ETC_DIR) {
-            text = format!("{}{text}", home.display());
-        }
-    }
-    Problem::new(Exit::Usage, "bad-catalogue", "A table of your own cannot be used", sentence(&text))
+    Ok(own::catalogue(&session.host()?)?)
 }
 
 /// Looks and decides.

@@ -9,6 +9,7 @@ use crate::detect::modules::{Modinfo, decompress, module_name};
 use crate::engine::{Event, RunState};
 use crate::flows::vmware::updates::{OUTCOMES, Outcome, PROFILE};
 use crate::flows::vmware::{MODULES, RECORD};
+use crate::flows::wayland;
 use crate::host::{Command, FileKind, Host, Root};
 use clap::{Args, Subcommand};
 use std::path::Path;
@@ -66,20 +67,18 @@ pub(super) fn run(session: &mut Session, args: &KernelEvent) -> Result<Exit, Pro
     if !now && session.root().is_none() && in_background(&host, &release) {
         return Ok(Exit::Done);
     }
-    let outcome = match build(session, &release) {
+    let mut outcome = match build(session, &release) {
         Ok(message) => Outcome { release, at: host.clock().now(), good: true, message, remedy: None },
-        Err(problem) => Outcome {
-            remedy: Some(
-                problem
-                    .remedy
-                    .unwrap_or_else(|| session.command(&format!("vmware rebuild --kernel {release}"))),
-            ),
-            message: format!("{}: {}", problem.title, problem.reason),
-            at: host.clock().now(),
-            good: false,
-            release,
-        },
+        Err(problem) => failed(session, &host, release, &problem),
     };
+    // Kernels are updated more often than anybody looks at the launchers.
+    let replaced = wayland::replaced(&host);
+    if !replaced.is_empty() {
+        outcome.message.push_str(&format!(
+            " The fix for Wayland is gone from {}: `hostwright vmware wayland apply` makes it again.",
+            replaced.join(", ")
+        ));
+    }
     session.voice.say(&format!("{}\n", outcome.message));
     keep(&host, &outcome)?;
     Ok(Exit::Done)
@@ -182,7 +181,19 @@ fn is_ours(root: &Root, path: &str) -> bool {
         })
 }
 
-fn keep(host: &Host, outcome: &Outcome) -> Result<(), Problem> {
+/// What is kept of a failure.
+pub(super) fn failed(session: &Session, host: &Host, release: String, problem: &Problem) -> Outcome {
+    let rebuild = || session.command(&format!("vmware rebuild --kernel {release}"));
+    Outcome {
+        remedy: Some(problem.remedy.clone().unwrap_or_else(rebuild)),
+        message: format!("{}: {}", problem.title, problem.reason),
+        at: host.clock().now(),
+        good: false,
+        release,
+    }
+}
+
+pub(super) fn keep(host: &Host, outcome: &Outcome) -> Result<(), Problem> {
     let mut text =
         serde_json::to_vec_pretty(outcome).map_err(|e| Problem::internal("write the outcome", &e))?;
     text.push(b'\n');

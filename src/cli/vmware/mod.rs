@@ -2,7 +2,9 @@
 //! `hostwright vmware`: VMware's kernel modules.
 
 mod apply;
+mod check_next;
 mod clean;
+mod dkms_build;
 mod kernel_event;
 mod logs;
 pub(crate) mod options;
@@ -10,6 +12,8 @@ mod plan;
 mod rebuild;
 mod rehearse;
 mod restore;
+mod settings;
+mod settings_store;
 mod wayland;
 
 use super::errors::{Exit, Problem};
@@ -29,11 +33,14 @@ enum Command {
     Apply(apply::Apply),
     Rebuild(rebuild::Rebuild),
     Rehearse(rehearse::Rehearse),
+    CheckNext(check_next::CheckNext),
     Restore(restore::Restore),
     Clean(clean::Clean),
     Logs(logs::Logs),
     Wayland(wayland::Wayland),
+    Settings(settings::Settings),
     KernelEvent(kernel_event::KernelEvent),
+    DkmsBuild(dkms_build::DkmsBuild),
 }
 
 /// Runs `vmware`.
@@ -43,10 +50,13 @@ pub(crate) fn run(session: &mut Session, args: Vmware) -> Result<Exit, Problem> 
         Command::Apply(args) => apply::run(session, &args),
         Command::Rebuild(args) => rebuild::run(session, &args),
         Command::Rehearse(args) => rehearse::run(session, &args),
+        Command::CheckNext(args) => check_next::run(session, &args),
         Command::Restore(args) => restore::run(session, &args),
         Command::Clean(args) => clean::run(session, &args),
         Command::Logs(args) => logs::run(session, &args),
         Command::Wayland(args) => wayland::run(session, &args),
+        Command::Settings(args) => settings::run(session, &args),
         Command::KernelEvent(args) => kernel_event::run(session, &args),
+        Command::DkmsBuild(args) => dkms_build::run(session, &args),
     }
 }

@@ -10,7 +10,7 @@ use crate::engine::steps::Mode;
 use crate::engine::{Inputs, Secret};
 use crate::flows::vmware::FLOW;
 use crate::flows::vmware::choices::{
-    Choices, InitramfsChoice, KernelChoice, LoadChoice, RehearseChoice, SignChoice, SourceChoice,
+    Choices, InitramfsChoice, KernelChoice, LoadChoice, PerKernel, RehearseChoice, SignChoice, SourceChoice,
     UpdateChoice,
 };
 use crate::pack;
@@ -25,6 +25,7 @@ pub(crate) enum KernelArg {
     Running,
     Newest(u32),
     Release(String),
+    Pattern(String),
 }
 
 impl FromStr for KernelArg {
@@ -33,7 +34,7 @@ impl FromStr for KernelArg {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "all" => return Ok(Self::All),
-            "running" => return Ok(Self::Running),
+            "running" | "current" => return Ok(Self::Running),
             _ => {}
         }
         if let Some(n) = text.strip_prefix("newest:") {
@@ -43,11 +44,34 @@ impl FromStr for KernelArg {
             };
         }
         // The characters of a release: those of a file name of /lib/modules that no tool stumbles over.
-        let fits = |c: char| c.is_ascii_alphanumeric() || "._+~-".contains(c);
+        let fits = |c: char| c.is_ascii_alphanumeric() || "._+~-*?".contains(c);
         if text.is_empty() || text.starts_with(['.', '-']) || !text.chars().all(fits) {
             return Err("that is no kernel release; `uname -r` shows what one looks like".into());
         }
-        Ok(Self::Release(text.to_owned()))
+        let text = text.to_owned();
+        Ok(if text.contains(['*', '?']) { Self::Pattern(text) } else { Self::Release(text) })
+    }
+}
+
+/// One `--kernel-mode`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KernelMode {
+    kernel: String,
+    mode: ModeArg,
+}
+
+impl FromStr for KernelMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "write it as KERNEL=MODE, for instance '6.1.*=optimized'".to_owned();
+        let (kernel, mode) = text.split_once('=').ok_or_else(wrong)?;
+        let mode = ModeArg::from_str(mode, false)
+            .map_err(|_| format!("`{}` is no mode; there are vanilla and optimized", mode.escape_debug()))?;
+        match kernel.parse::<KernelArg>()? {
+            KernelArg::Release(kernel) | KernelArg::Pattern(kernel) => Ok(Self { kernel, mode }),
+            _ => Err(wrong()),
+        }
     }
 }
 
@@ -87,7 +111,9 @@ pub(crate) enum InitramfsArg {
 pub(crate) enum UpdateArg {
     /// The distribution's hooks build the modules for kernels that are installed later
     Hook,
-    /// Nothing happens then; hooks that are there are removed
+    /// DKMS does, with its own key; it calls Hostwright to build in the sandbox
+    Dkms,
+    /// Nothing happens then; hooks and registrations that are there are removed
     Never,
 }
 
@@ -95,7 +121,7 @@ pub(crate) enum UpdateArg {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "What to do")]
 pub(crate) struct Options {
-    /// For which kernels: a release, `all`, `running` or `newest:N`; can be given several times
+    /// For which kernels: a release, a pattern like '6.1.*', `all`, `current` or `newest:N`; can be given several times
     ///
     /// Without it: the kernel that runs, or with --root the newest one there.
     #[arg(short, long = "kernel", value_name = "KERNEL")]
@@ -103,6 +129,9 @@ pub(crate) struct Options {
     /// With which compiler flags
     #[arg(short, long, value_enum)]
     pub(crate) mode: Option<ModeArg>,
+    /// Other compiler flags for some kernels, for instance '6.1.*=optimized'; can be given several times
+    #[arg(long = "kernel-mode", value_name = "KERNEL=MODE")]
+    pub(crate) kernel_modes: Vec<KernelMode>,
     /// Module sources to use instead of the installed product's: a folder, a checkout or a tar archive
     #[arg(short, long, value_name = "FOLDER|TARBALL")]
     pub(crate) source: Option<PathBuf>,
@@ -212,6 +241,18 @@ impl Options {
             Some(ModeArg::Optimized) => base.mode = Mode::Optimized,
             None => {}
         }
+        for KernelMode { kernel, mode } in &self.kernel_modes {
+            let mode = Some(match mode {
+                ModeArg::Vanilla => Mode::Vanilla,
+                ModeArg::Optimized => Mode::Optimized,
+            });
+            match base.per_kernel.iter_mut().find(|p| p.kernel == *kernel) {
+                Some(there) => there.mode = mode,
+                None => {
+                    base.per_kernel.push(PerKernel { kernel: kernel.clone(), mode, ..PerKernel::default() })
+                }
+            }
+        }
         match (self.sign, self.no_sign) {
             (_, true) | (Some(SignArg::Never), _) => base.sign = SignChoice::Never,
             (Some(SignArg::Auto), _) => base.sign = SignChoice::Auto,
@@ -242,6 +283,7 @@ impl Options {
         }
         match self.on_kernel_update {
             Some(UpdateArg::Hook) => base.updates = UpdateChoice::Hook,
+            Some(UpdateArg::Dkms) => base.updates = UpdateChoice::Dkms,
             Some(UpdateArg::Never) => base.updates = UpdateChoice::Never,
             None => {}
         }
@@ -270,15 +312,17 @@ fn in_use(session: &Session) -> Result<Option<(String, Choices)>, Problem> {
 /// All `--kernel` together; `None` when there is none.
 fn kernels(args: &[KernelArg]) -> Result<Option<KernelChoice>, Problem> {
     let mut releases: Vec<String> = Vec::new();
+    let mut patterns = false;
     for arg in args {
         match arg {
-            KernelArg::Release(release) => {
+            KernelArg::Release(release) | KernelArg::Pattern(release) => {
+                patterns |= matches!(arg, KernelArg::Pattern(_));
                 if !releases.contains(release) {
                     releases.push(release.clone());
                 }
             }
             _ if args.len() > 1 => {
-                return Err(Problem::usage("`all`, `running` and `newest:N` stand alone.")
+                return Err(Problem::usage("`all`, `current` and `newest:N` stand alone.")
                     .remedy("Give just one of them, or the releases one by one: --kernel A --kernel B"));
             }
             KernelArg::All => return Ok(Some(KernelChoice::All)),
@@ -286,7 +330,8 @@ fn kernels(args: &[KernelArg]) -> Result<Option<KernelChoice>, Problem> {
             KernelArg::Newest(n) => return Ok(Some(KernelChoice::Newest(*n))),
         }
     }
-    Ok((!releases.is_empty()).then_some(KernelChoice::Releases(releases)))
+    let chosen = if patterns { KernelChoice::Matching } else { KernelChoice::Releases };
+    Ok((!releases.is_empty()).then(|| chosen(releases)))
 }
 
 /// The one-time password of a file or of standard input: its first line.
@@ -312,7 +357,9 @@ mod tests {
     #[test]
     fn a_kernel_is_a_word_or_a_release_and_nothing_that_leads_elsewhere() {
         assert_eq!("all".parse(), Ok(KernelArg::All));
+        assert_eq!("current".parse(), Ok(KernelArg::Running));
         assert_eq!("newest:2".parse(), Ok(KernelArg::Newest(2)));
+        assert_eq!("6.1.*".parse(), Ok(KernelArg::Pattern("6.1.*".into())));
         assert_eq!("6.1.0-56-amd64".parse(), Ok(KernelArg::Release("6.1.0-56-amd64".into())));
         for bad in ["", "../etc", "a/b", "-x", "newest:0", "newest:x", "6.1 0", ".."] {
             assert!(bad.parse::<KernelArg>().is_err(), "{bad}");
@@ -337,6 +384,20 @@ mod tests {
         let choices = options.over(profile).unwrap();
         assert_eq!((choices.mode, choices.boot), (Mode::Optimized, false));
         assert_eq!((choices.load, choices.sign), (LoadChoice::Never, SignChoice::Own));
+    }
+
+    #[test]
+    fn a_kernel_of_its_own_mode_is_named_or_patterned_and_said_once() {
+        let options = Options {
+            kernel_modes: ["6.1.*=optimized", "6.1.*=vanilla"].map(|t| t.parse().unwrap()).into(),
+            ..Options::default()
+        };
+        let choices = options.over(Choices::default()).unwrap();
+        assert_eq!(choices.per_kernel.len(), 1);
+        assert_eq!(choices.for_kernel("6.1.0").mode, Mode::Vanilla);
+        for bad in ["6.1.*", "=vanilla", "6.1=fast", "all=vanilla", "a/b=vanilla"] {
+            assert!(bad.parse::<KernelMode>().is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 /// Build and install VMware's modules anew with the choices of the last time, for another kernel
 #[derive(Debug, Args)]
 pub(crate) struct Rebuild {
-    /// For which kernels: a release, `all`, `running` or `newest:N`; can be given several times
+    /// For which kernels: a release, a pattern, `all`, `current` or `newest:N`; can be given several times
     #[arg(short, long = "kernel", value_name = "KERNEL")]
     kernels: Vec<KernelArg>,
     /// Module sources: needed again when the last run did not use the installed product's

@@ -4,10 +4,11 @@
 use super::options::{KernelArg, ModeArg, Options};
 use crate::cli::errors::{Exit, Problem};
 use crate::cli::look::{Mark, seconds};
-use crate::cli::progress::{looking, showing};
+use crate::cli::progress::{Ended, looking, showing};
 use crate::cli::session::Session;
 use crate::cli::watch::Standing;
 use crate::engine::event::{Event, Sink};
+use crate::engine::steps::{BuildModules, Rehearse as Step};
 use crate::engine::{self, Inputs, StepError};
 use crate::flows::{self, vmware};
 use crate::guest::rehearsal::Verdict;
@@ -22,7 +23,7 @@ use std::path::PathBuf;
 /// kernel says meanwhile. Needs no root where the kernel's boot image can be read.
 #[derive(Debug, Args)]
 pub(crate) struct Rehearse {
-    /// For which kernels: a release, `all`, `running` or `newest:N`; can be given several times
+    /// For which kernels: a release, a pattern, `all`, `current` or `newest:N`; can be given several times
     #[arg(short, long = "kernel", value_name = "KERNEL")]
     kernels: Vec<KernelArg>,
     /// Module sources to use instead of the installed product's: a folder, a checkout or a tar archive
@@ -80,46 +81,56 @@ pub(super) fn run(session: &mut Session, args: &Rehearse) -> Result<Exit, Proble
     let wanted = looking(&session.voice, &session.watch, session.screen.verbose, false, |sink| {
         Ok(vmware::rehearsals(&host, &choices, &inputs, &cancel, sink)?)
     })?;
-    let cache = cache(&host)?;
+    let tried = try_all(session, &host, &wanted, &inputs)?;
+    let took = tried.took;
+    let all: Result<Vec<_>, StepError> = tried.value.into_iter().map(|(k, v)| Ok((k, v?))).collect();
+    let all = all.map_err(|e| failed(&e))?;
+    let exit = if all.iter().all(|(_, v)| v.passed()) { Exit::Done } else { Exit::Failed };
+    if session.json() {
+        let all: Vec<Value> = all.iter().map(|(k, v)| json!({ "kernel": k, "rehearsal": v })).collect();
+        session.screen.document(&all)?;
+        return Ok(exit);
+    }
+    let mut text = String::new();
+    for (kernel, verdict) in &all {
+        text.push_str(&told(session, kernel, verdict));
+    }
+    let took = format!("Nothing on this machine was changed. {}\n", seconds(took));
+    text.push_str(&session.look().dim(&took));
+    session.screen.print(&text);
+    Ok(exit)
+}
+
+/// What came of one kernel: the verdict, or why it could not be built for.
+pub(super) type Tried = (String, Result<Verdict, StepError>);
+
+/// Builds and tries for each kernel; one that cannot be built for does not stop the others.
+pub(super) fn try_all(
+    session: &Session,
+    host: &Host,
+    wanted: &[(BuildModules, Step)],
+    inputs: &Inputs,
+) -> Result<Ended<Vec<Tried>>, Problem> {
+    let cache = cache(host)?;
+    let cancel = session.watch.cancel.clone();
     let standing = Standing::Planning { elsewhere: false };
     let verbose = session.screen.verbose;
-    let tried = showing(&session.voice, &session.watch, verbose, standing, |sink| {
+    showing(&session.voice, &session.watch, verbose, standing, |sink| {
         let mut tried = Vec::new();
         sink.event(Event::Started { run: 0, steps: wanted.len() * 2, undo: false });
         for (i, (build, rehearsal)) in wanted.iter().enumerate() {
             let scratch = tempfile::tempdir()
                 .map_err(|e| Problem::file("make a folder in", &std::env::temp_dir(), &e))?;
             let mut shift = Shift { sink, by: i * 2 };
-            let verdict = engine::try_out(
-                &host,
-                build,
-                rehearsal,
-                &inputs,
-                scratch.path(),
-                &cache,
-                &cancel,
-                &mut shift,
-            )
-            .map_err(|e| failed(&e))?;
+            let verdict =
+                engine::try_out(host, build, rehearsal, inputs, scratch.path(), &cache, &cancel, &mut shift);
+            if matches!(&verdict, Err(e) if e.is_cancelled()) {
+                return Err(Problem::cancelled());
+            }
             tried.push((rehearsal.kernel.clone(), verdict));
         }
         Ok(tried)
-    })?;
-    let exit = if tried.value.iter().all(|(_, v)| v.passed()) { Exit::Done } else { Exit::Failed };
-    if session.json() {
-        let all: Vec<Value> =
-            tried.value.iter().map(|(k, v)| json!({ "kernel": k, "rehearsal": v })).collect();
-        session.screen.document(&all)?;
-        return Ok(exit);
-    }
-    let mut text = String::new();
-    for (kernel, verdict) in &tried.value {
-        text.push_str(&told(session, kernel, verdict));
-    }
-    let took = format!("Nothing on this machine was changed. {}\n", seconds(tried.took));
-    text.push_str(&session.look().dim(&took));
-    session.screen.print(&text);
-    Ok(exit)
+    })
 }
 
 fn failed(error: &StepError) -> Problem {

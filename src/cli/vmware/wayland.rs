@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `hostwright vmware wayland`: VMware in a Wayland session.
 
+use super::settings_store::{Change, Store};
 use crate::cli::detect::{Row, render_rows};
 use crate::cli::errors::{Exit, Problem};
 use crate::cli::look::Mark;
 use crate::cli::session::Session;
 use crate::cli::work::{self, ApplyOptions, Request};
+use crate::detect::launchers::desktop::bypasses;
 use crate::engine::Inputs;
 use crate::flows::wayland::{Choices, FLOW, Launcher, State, Wish, look};
 use crate::host::{Command, Host};
@@ -31,6 +33,11 @@ enum What {
     Apply(Launchers),
     /// Make the launchers what the product has again
     Remove(Launchers),
+    /// Let your own menu start the launchers where the machine's desktop files go past them (no root)
+    ///
+    /// Writes a copy of such a desktop file into your own folder of applications; one that you have there already is left
+    /// alone.
+    Desktop(Desktop),
     /// Let VMware's windows take the keyboard in a GNOME session on Wayland (your own setting, no root)
     Grabs(Grabs),
 }
@@ -42,6 +49,16 @@ struct Launchers {
     only: Vec<String>,
     #[command(flatten)]
     apply: ApplyOptions,
+}
+
+#[derive(Debug, Args)]
+struct Desktop {
+    /// Take the copies away again
+    #[arg(long)]
+    undo: bool,
+    /// Only look: exit status 10 when something would change
+    #[arg(long, conflicts_with = "undo")]
+    check: bool,
 }
 
 #[derive(Debug, Args)]
@@ -60,6 +77,7 @@ pub(super) fn run(session: &mut Session, args: &Wayland) -> Result<Exit, Problem
         What::Status => status(session),
         What::Apply(args) => change(session, Wish::Fix, args),
         What::Remove(args) => change(session, Wish::Remove, args),
+        What::Desktop(args) => desktop(session, args),
         What::Grabs(args) => grabs(session, args),
     }
 }
@@ -108,6 +126,78 @@ fn row(session: &Session, launcher: &Launcher) -> Row {
         }
         State::Unknown { why } => Row::new(Mark::Unknown, name, format!("left alone: {why}")),
     }
+}
+
+/// Where what was made is kept.
+const DESKTOP_STORE: &str = "desktop-files";
+
+/// The caller's own desktop files (XDG Base Directory Specification).
+fn own_applications() -> Result<PathBuf, Problem> {
+    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
+    let data = data.or_else(|| std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".local/share")));
+    data.filter(|p| p.is_absolute())
+        .map(|p| p.join("applications"))
+        .ok_or_else(|| Problem::usage("Neither HOME nor XDG_DATA_HOME says where your applications are."))
+}
+
+fn desktop(session: &mut Session, args: &Desktop) -> Result<Exit, Problem> {
+    if session.root().is_some() {
+        return Err(Problem::usage("These are files of a person, and a directory tree has none."));
+    }
+    if args.undo {
+        let store = Store::find(DESKTOP_STORE)?;
+        let mut text = String::new();
+        while let Some(done) = store.latest()? {
+            store.put_back(&done)?;
+            text.push_str(&format!("{} is as it was before.\n", done.path.display()));
+        }
+        session.screen.print(if text.is_empty() { "There is nothing to take away.\n" } else { &text });
+        return Ok(Exit::Done);
+    }
+    let host = session.host()?;
+    let facts = look(&host)?;
+    let names: Vec<&str> = facts.launchers.iter().map(|l| l.name.as_str()).collect();
+    let folder = own_applications()?;
+    let (mut text, mut wanted) = (String::new(), Vec::new());
+    let look = session.look();
+    for bypass in bypasses(&host, &facts.bindir, &names)? {
+        let own = folder.join(&bypass.name);
+        match std::fs::read_to_string(&own) {
+            Ok(there) if there == bypass.rerouted => {}
+            Ok(_) => text.push_str(&look.item(
+                0,
+                Mark::Neutral,
+                &format!("{} is your own and is left alone; it lies over {}", own.display(), bypass.path),
+            )),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => wanted.push((own, bypass)),
+            Err(e) => return Err(Problem::file("read", &own, &e)),
+        }
+    }
+    if wanted.is_empty() {
+        text.push_str("Nothing to do: your menu starts VMware's launchers.\n");
+        session.screen.print(&text);
+        return Ok(Exit::Done);
+    }
+    for (own, bypass) in &wanted {
+        if !args.check {
+            Store::find(DESKTOP_STORE)?.change(Change {
+                path: own,
+                before: None,
+                after: bypass.rerouted.as_bytes(),
+            })?;
+        }
+        let verb = if args.check { "would be made" } else { "was made" };
+        text.push_str(&look.item(
+            0,
+            Mark::Good,
+            &format!("{} {verb}: {} starts VMware past its launcher", own.display(), bypass.path),
+        ));
+    }
+    if !args.check {
+        text.push_str("Take it back with: hostwright vmware wayland desktop --undo\n");
+    }
+    session.screen.print(&text);
+    Ok(if args.check { Exit::WouldChange } else { Exit::Done })
 }
 
 /// GNOME's settings for keyboard grabs of X11 programs (schema org.gnome.mutter.wayland).

@@ -113,6 +113,7 @@ pub(crate) fn step(scene: &Scene, modules: &[&str]) -> BuildModules {
         build_dir,
         build_id: "test".to_owned(),
         vermagic,
+        go_on: false,
         mode: Mode::Vanilla,
         compiler: Compiler { cc: "gcc".to_owned(), version: "test".to_owned(), llvm: false },
         modules,

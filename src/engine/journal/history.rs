@@ -32,9 +32,10 @@ pub(crate) struct StepHistory {
 }
 
 impl StepHistory {
-    /// Whether it may have left something that is still there.
+    /// Whether it may have left something that is still there and can be taken back.
     pub fn is_pending(&self) -> bool {
-        !self.undone && !self.unchanged
+        let lasting = self.before.irreversible && self.after.is_some();
+        !self.undone && !self.unchanged && !lasting
     }
 }
 

@@ -96,6 +96,10 @@ pub struct BuildModules {
     pub compiler: Compiler,
     /// The modules, those whose symbols others need first.
     pub modules: Vec<ModuleBuild>,
+    /// Whether the run goes on with the other kernels when this one cannot be built for or does not pass its
+    /// rehearsal. Older plans do not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub go_on: bool,
 }
 
 /// Space that a build takes while it runs, and its logs, in bytes.

@@ -10,6 +10,7 @@ mod build_modules;
 mod copy_file;
 mod create_signing_key;
 mod depmod;
+mod dkms_install;
 mod enable_services;
 mod enroll_key;
 mod install_driver;
@@ -27,6 +28,7 @@ mod restart_services;
 mod running_kernel;
 mod services;
 mod set_kernel_parameters;
+mod set_power_profile;
 mod set_running_values;
 mod set_vm_option;
 mod stop_services;
@@ -34,12 +36,14 @@ mod unload_modules;
 mod update_boot_loader;
 mod update_package_lists;
 mod write_file;
+mod write_image;
 
 pub use build_library::BuildLibrary;
 pub use build_modules::{BuildModules, Compiler, Mode, ModuleBuild, SourceRef};
 pub use copy_file::CopyFile;
 pub use create_signing_key::CreateSigningKey;
 pub use depmod::Depmod;
+pub use dkms_install::DkmsInstall;
 pub use enable_services::EnableServices;
 pub use enroll_key::EnrollKey;
 pub use install_driver::{DriverPatch, InstallDriver};
@@ -53,6 +57,7 @@ pub use rehearse::Rehearse;
 pub use remove_file::RemoveFile;
 pub use restart_services::RestartServices;
 pub use set_kernel_parameters::{ParameterFile, SetKernelParameters};
+pub use set_power_profile::SetPowerProfile;
 pub use set_running_values::{RunningValue, SetRunningValues};
 pub use set_vm_option::SetVmOption;
 pub use stop_services::StopServices;
@@ -60,6 +65,7 @@ pub use unload_modules::UnloadModules;
 pub use update_boot_loader::{BootLoaderTool, UpdateBootLoader};
 pub use update_package_lists::UpdatePackageLists;
 pub use write_file::WriteFile;
+pub use write_image::WriteImage;
 
 use super::context::{After, Applied, Before, Context};
 use super::error::StepError;
@@ -153,6 +159,7 @@ impl Step {
             Self::RemoveFile(s) => s,
             Self::WriteFile(s) => s,
             Self::Depmod(s) => s,
+            Self::DkmsInstall(s) => s,
             Self::RebuildInitramfs(s) => s,
             Self::UnloadModules(s) => s,
             Self::LoadModules(s) => s,
@@ -161,6 +168,7 @@ impl Step {
             Self::SetKernelParameters(s) => s,
             Self::UpdateBootLoader(s) => s,
             Self::SetRunningValues(s) => s,
+            Self::SetPowerProfile(s) => s,
             Self::InstallPackages(s) => s,
             Self::UpdatePackageLists(s) => s,
             Self::BuildLibrary(s) => s,
@@ -169,6 +177,25 @@ impl Step {
             Self::KeepFile(s) => s,
             Self::PinKernel(s) => s,
             Self::SetVmOption(s) => s,
+            Self::WriteImage(s) => s,
+        }
+    }
+
+    /// The kernel that it is for, when it is for one and of no use without what the earlier steps made for it.
+    pub(crate) fn kernel(&self) -> Option<&str> {
+        match self {
+            Self::BuildModules(s) => Some(&s.kernel),
+            Self::Rehearse(s) => Some(&s.kernel),
+            Self::InstallModule(s) => Some(&s.kernel),
+            Self::DkmsInstall(s) => Some(&s.kernel),
+            Self::Depmod(s) => Some(&s.kernel),
+            Self::RebuildInitramfs(s) => Some(&s.kernel),
+            Self::LoadModules(s) => Some(&s.kernel),
+            Self::RemoveFile(s) => {
+                let path = s.path.strip_prefix("/usr").unwrap_or(&s.path);
+                path.strip_prefix("/lib/modules/")?.split('/').next()
+            }
+            _ => None,
         }
     }
 
@@ -215,6 +242,8 @@ pub enum Step {
     WriteFile(WriteFile),
     /// Let the kernel's module index know.
     Depmod(Depmod),
+    /// Have DKMS build and install modules for one kernel.
+    DkmsInstall(DkmsInstall),
     /// Make an initramfs anew.
     RebuildInitramfs(RebuildInitramfs),
     /// Take modules out of the running kernel.
@@ -231,6 +260,8 @@ pub enum Step {
     UpdateBootLoader(UpdateBootLoader),
     /// Set values of the running kernel.
     SetRunningValues(SetRunningValues),
+    /// Choose a power profile.
+    SetPowerProfile(SetPowerProfile),
     /// Install packages of the distribution.
     InstallPackages(InstallPackages),
     /// Fetch the lists of packages anew.
@@ -247,4 +278,6 @@ pub enum Step {
     PinKernel(PinKernel),
     /// Set an option of a virtual machine of Proxmox.
     SetVmOption(SetVmOption),
+    /// Write an image onto a whole medium. Cannot be taken back.
+    WriteImage(WriteImage),
 }

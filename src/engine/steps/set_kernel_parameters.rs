@@ -286,6 +286,20 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_nobody_may_change_is_refused_with_its_name_and_nothing_changes() {
+        let scene = scene();
+        let path = scene.path().join("etc/kernel/cmdline");
+        let Some(_guard) = crate::engine::testing::Immutable::mark(&path) else { return };
+        let before = scene.tree();
+        let report = scene.execute(vec![step()]).unwrap();
+        assert!(
+            report.message.contains("/etc/kernel/cmdline is marked so that nobody may change it"),
+            "{report:?}"
+        );
+        same(&scene.tree(), &before);
+    }
+
+    #[test]
     fn a_link_is_not_followed() {
         let scene = scene();
         scene.put("/elsewhere", "ro\n", 0o644);

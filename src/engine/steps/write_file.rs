@@ -141,6 +141,20 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_nobody_may_change_is_named_and_nothing_changes() {
+        let scene = Scene::real();
+        scene.put("/etc/sysctl.d/x.conf", "a = 1\n", 0o644).put("/etc/first", "old", 0o644);
+        let path = scene.path().join("etc/sysctl.d/x.conf");
+        let Some(_guard) = crate::engine::testing::Immutable::mark(&path) else { return };
+        let before = scene.tree();
+        let steps = vec![write("/etc/first", "new", 0o644), write("/etc/sysctl.d/x.conf", "a = 2\n", 0o644)];
+        let report = scene.execute(steps).unwrap();
+        assert_eq!(report.state, RunState::RolledBack, "{report:?}");
+        assert!(report.message.contains("/etc/sysctl.d/x.conf"), "{}", report.message);
+        same(&scene.tree(), &before);
+    }
+
+    #[test]
     fn an_old_file_comes_back_with_mode_owner_time_and_attributes() {
         let scene = Scene::real();
         scene.put("/etc/f.conf", "old\n", 0o640);

@@ -125,7 +125,7 @@ impl Matrix {
         let mut disks = Vec::new();
         if let Some(disk) = &row.disk {
             let path = folder.join(disk);
-            disks.push(Disk { format: find::format(&path)?, writable: false, path });
+            disks.push(Disk { format: find::format(&path)?, writable: false, usb: false, path });
         }
         let boot = match (&row.kernel, &row.iso) {
             (Some(kernel), None) => Boot::Kernel(self.kernel(row, kernel, folder, command)?),

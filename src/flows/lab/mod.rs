@@ -9,8 +9,10 @@
 //!                            Builder: validate ─► base (kept) + layer ─► image file
 //!                              debian, archiso
 //!   eject: what builds that did not end well left behind
+//!   write: an image onto a USB stick, by a plan and the helper
 //! ```
 
+pub mod account;
 mod archiso;
 mod build;
 mod debian;
@@ -26,16 +28,21 @@ mod layer;
 pub mod matrix;
 mod mountinfo;
 mod namespace;
+mod places;
 mod remove;
 pub mod runs;
+pub mod session;
+pub mod size;
 mod spec;
 mod tools;
 mod work;
+pub mod write;
 
 pub use build::{Built, Options, build};
 pub use eject::{Action, EjectOptions, Ejected, Kept, eject, look, plan, remove_inside};
 pub use error::LabError;
 pub use folders::Folders;
 pub use inject::check_project;
-pub use spec::{ArchisoSpec, Autorun, BuilderSpec, DebianSpec, Form, Image, Project, name_of};
+pub use places::Places;
+pub use spec::{ArchisoSpec, Autorun, BuilderSpec, DebianSpec, Form, Image, Project, default_suite, name_of};
 pub use work::{MARKER, Marker};

@@ -3,6 +3,8 @@
 
 use super::LabError;
 use super::layer::check_place;
+use crate::detect::{self, Family, Topic};
+use crate::host::Host;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -224,6 +226,15 @@ fn is_name(name: &str) -> bool {
 fn is_variable(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// The Debian release of an image when nobody names one: this machine's if it is a Debian, else `stable`.
+pub fn default_suite(host: &Host) -> String {
+    let os = detect::gather(host, Some(&[Topic::Os])).os;
+    os.seen()
+        .filter(|os| os.family == Family::Debian && os.id == "debian")
+        .and_then(|os| os.codename.clone())
+        .unwrap_or_else(|| "stable".to_owned())
 }
 
 /// A name for an image made of any text: what may not be in a name becomes `-`.

@@ -67,6 +67,11 @@ pub const GRUB_BIOS: Tool =
 /// GRUB for UEFI.
 pub const GRUB_EFI: Tool =
     tool(&["/usr/lib/grub/x86_64-efi/moddep.lst"], "grub-efi-amd64-bin", "grub", "grub2-efi-x64-modules");
+/// The first boot loader, signed by Microsoft; not needed.
+pub const SHIM: Tool = tool(&["/usr/lib/shim/shimx64.efi.signed"], "shim-signed", "", "");
+/// GRUB for removable media, signed by the distribution; not needed.
+pub const GRUB_SIGNED: Tool =
+    tool(&["/usr/lib/grub/x86_64-efi-signed/gcdx64.efi.signed"], "grub-efi-amd64-signed", "", "");
 /// Builds Arch images. Debian has no package of it.
 pub const MKARCHISO: Tool = tool(&["mkarchiso"], "", "archiso", "");
 /// Arch's packages.

@@ -52,6 +52,30 @@ impl Setting {
     }
 }
 
+/// Where a setting of VMware's may stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// `/etc/vmware/config`: all users and guests.
+    Machine,
+    /// `~/.vmware/config`: guests that this user starts.
+    User,
+    /// A guest's `.vmx`.
+    Vm,
+}
+
+/// One setting of VMware's.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VmwareSetting {
+    /// Its name ("mainMem.useNamedFile").
+    pub key: String,
+    /// The value that is proposed.
+    pub value: String,
+    /// All values that may be given.
+    pub values: Vec<String>,
+}
+
 /// What a tunable changes.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -83,6 +107,25 @@ pub enum Change {
         /// For which disks.
         disks: DiskKind,
         /// The scheduler that is proposed.
+        value: String,
+    },
+    /// A setting of VMware's own, in its configuration for the machine, of a user, or of one virtual machine.
+    VmwareConfig {
+        /// Where it may stand.
+        scopes: Vec<Scope>,
+        /// The settings; a value that is given is for the first.
+        settings: Vec<VmwareSetting>,
+    },
+    /// A power profile, with who looks after them.
+    PowerProfile {
+        /// The one of tuned.
+        tuned: String,
+        /// The one of power-profiles-daemon.
+        daemon: String,
+    },
+    /// What a processor that chooses its frequency by itself weighs more.
+    EnergyPreference {
+        /// The preference that is proposed.
         value: String,
     },
     /// The CPU frequency governor.
@@ -128,7 +171,7 @@ pub struct Tunable {
 }
 
 /// In the order in which they are shown.
-const BUILT_IN: [&str; 16] = [
+const BUILT_IN: [&str; 22] = [
     include_str!("../../../data/tunables/intel-iommu.toml"),
     include_str!("../../../data/tunables/amd-iommu.toml"),
     include_str!("../../../data/tunables/iommu-passthrough.toml"),
@@ -145,6 +188,12 @@ const BUILT_IN: [&str; 16] = [
     include_str!("../../../data/tunables/io-scheduler-ssd.toml"),
     include_str!("../../../data/tunables/io-scheduler-rotating.toml"),
     include_str!("../../../data/tunables/governor.toml"),
+    include_str!("../../../data/tunables/energy-preference.toml"),
+    include_str!("../../../data/tunables/power-profile.toml"),
+    include_str!("../../../data/tunables/vmware-locked-memory.toml"),
+    include_str!("../../../data/tunables/vmware-named-file.toml"),
+    include_str!("../../../data/tunables/vmware-trim.toml"),
+    include_str!("../../../data/tunables/vmware-page-sharing.toml"),
 ];
 
 /// All tunables.
@@ -174,7 +223,10 @@ mod tests {
             for text in [&tunable.title, &tunable.what, &tunable.helps, &tunable.harms] {
                 assert!(!text.is_empty(), "{}", tunable.id);
             }
-            assert!(tunable.source.starts_with("https://docs.kernel.org/"), "{}", tunable.id);
+            let vendors =
+                ["https://docs.kernel.org/", "https://docs.redhat.com/", "https://docs.vmware.com/"];
+            let known = vendors.iter().any(|v| tunable.source.starts_with(v));
+            assert!(known || tunable.source.starts_with("https://pubs.vmware.com/"), "{}", tunable.id);
             for other in &tunable.excludes {
                 let other = by_id(other).unwrap_or_else(|| panic!("{}: {other}", tunable.id));
                 assert!(other.excludes.contains(&tunable.id), "{}: both ways", tunable.id);
@@ -182,6 +234,14 @@ mod tests {
             if let Change::Sysctl { settings } = &tunable.change {
                 for s in settings {
                     assert!((s.min..=s.max).contains(&s.value), "{}", s.key);
+                }
+            }
+            if let Change::VmwareConfig { settings, scopes } = &tunable.change {
+                assert!(!scopes.is_empty() && !settings.is_empty());
+                for s in settings {
+                    assert!(s.values.contains(&s.value), "{}", s.key);
+                    let plain = |v: &String| v.bytes().all(|b| b.is_ascii_alphanumeric());
+                    assert!(s.values.iter().all(plain), "{}: it is written between quotes", s.key);
                 }
             }
         }

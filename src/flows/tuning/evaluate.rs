@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What each tunable is now on this machine, what is proposed, and why. Pure.
 
-use super::catalogue::{self, Change, Risk, Tunable};
+use super::catalogue::{self, Change, Risk, Scope, Tunable, VmwareSetting};
 use super::facts::{THP, TuningFacts};
+use super::vmware_file::ConfigFile;
+use crate::detect::Finding;
+use crate::detect::settings::PowerManager;
 use crate::engine::kernel_params::{CommandLine, Parameter};
 use crate::engine::plan::Refusal;
 use schemars::JsonSchema;
@@ -224,6 +227,9 @@ fn look(tunable: &Tunable, facts: &TuningFacts) -> Found {
             };
             found(standing, Some(shown.join(", ")), Some(proposed.to_owned()), reason)
         }
+        Change::VmwareConfig { settings, scopes } => vmware_config(settings, scopes, facts),
+        Change::PowerProfile { tuned, daemon } => power_profile(tuned, daemon, facts),
+        Change::EnergyPreference { value } => of_processors(value, &facts.energy_preferences, facts),
         Change::Governor { value } => {
             if let Some(by) = &facts.governed_by {
                 return found(
@@ -247,6 +253,94 @@ fn look(tunable: &Tunable, facts: &TuningFacts) -> Found {
             found(standing, now, Some(value.clone()), "for benchmarks rather than for every day")
         }
     }
+}
+
+/// A value of every processor that nobody else looks after.
+fn of_processors(value: &str, files: &[String], facts: &TuningFacts) -> Found {
+    let not_here = |reason: String| found(Standing::NotApplicable, None, None, reason);
+    if let Some(by) = &facts.governed_by {
+        return not_here(format!("{by} looks after it; choose a profile there (`power-profile`)"));
+    }
+    let Some(first) = files.first() else {
+        return not_here("this processor or its driver has none".to_owned());
+    };
+    let so = files.iter().all(|f| facts.values.get(f).is_some_and(|v| v == value));
+    let standing = if so { Standing::AlreadySo } else { Standing::CanBeSet };
+    let now = facts.values.get(first).cloned();
+    found(standing, now, Some(value.to_owned()), "for benchmarks rather than for every day")
+}
+
+/// The profile for who looks after power here.
+pub(super) fn profile_of<'a>(tuned: &'a str, daemon: &'a str, manager: PowerManager) -> &'a str {
+    match manager {
+        PowerManager::Tuned => tuned,
+        PowerManager::PowerProfilesDaemon => daemon,
+    }
+}
+
+fn power_profile(tuned: &str, daemon: &str, facts: &TuningFacts) -> Found {
+    let not_here = |reason: String| found(Standing::NotApplicable, None, None, reason);
+    if let Some(power) = &facts.power {
+        let proposed = profile_of(tuned, daemon, power.manager).to_owned();
+        let by = power.manager.name();
+        if power.active.as_ref() == Some(&proposed) {
+            let reason = format!("{by} has it so");
+            return found(Standing::AlreadySo, power.active.clone(), Some(proposed), reason);
+        }
+        if power.available.is_empty() {
+            return not_here(format!("{by} offers no profiles here"));
+        }
+        let offered = power.available.contains(&proposed);
+        let reason = format!("by {by}; measure with your own guests before and after");
+        let now = power.active.clone().or_else(|| Some("none".to_owned()));
+        return found(Standing::CanBeSet, now, offered.then_some(proposed), reason);
+    }
+    match (&facts.governed_by, &facts.tuned) {
+        (Some(by), _) => not_here(format!("{by} looks after power, and is not asked by Hostwright")),
+        (None, Some(packages)) if packages.manager.is_some() => match &packages.changes {
+            Finding::Seen(_) => found(
+                Standing::CanBeSet,
+                Some("nobody looks after power".into()),
+                Some(tuned.to_owned()),
+                "tuned is installed for it",
+            ),
+            Finding::CouldNotLook { why } => not_here(format!("tuned cannot be installed here: {why}")),
+        },
+        (None, _) => {
+            not_here("nobody looks after power here, and this kernel sets no frequencies".to_owned())
+        }
+    }
+}
+
+fn vmware_config(settings: &[VmwareSetting], scopes: &[Scope], facts: &TuningFacts) -> Found {
+    let not_here = |reason: &str| found(Standing::NotApplicable, None, None, reason);
+    if !scopes.contains(&Scope::Machine) {
+        return not_here("it is a setting of one virtual machine (`hostwright vmware settings`)");
+    }
+    let file = match &facts.vmware_config {
+        _ if !facts.vmware => return not_here("VMware is not installed"),
+        None => return not_here("VMware has no /etc/vmware/config here"),
+        Some(Finding::CouldNotLook { why }) => {
+            return found(Standing::CouldNotLook, None, None, format!("/etc/vmware/config: {why}"));
+        }
+        Some(Finding::Seen(file)) => file,
+    };
+    let file = match ConfigFile::parse(file.text.as_bytes()) {
+        Ok(file) => file,
+        Err(e) => return not_here(&format!("/etc/vmware/config: {e}")),
+    };
+    let mut now = Vec::new();
+    for setting in settings {
+        match file.get(&setting.key) {
+            Ok(value) => now.push(value.unwrap_or_else(|| "not set".to_owned())),
+            Err(e) => return not_here(&format!("/etc/vmware/config: {e}")),
+        }
+    }
+    let so = settings.iter().zip(&now).all(|(s, now)| s.value.eq_ignore_ascii_case(now));
+    let standing = if so { Standing::AlreadySo } else { Standing::CanBeSet };
+    let proposed = settings.iter().map(|s| s.value.clone()).collect::<Vec<_>>().join(", ");
+    let reason = "counts for guests that are started from then on; measure with your own before and after";
+    found(standing, Some(now.join(", ")), Some(proposed), reason)
 }
 
 fn has_drop_in(tunable: &Tunable, facts: &TuningFacts) -> bool {
@@ -388,6 +482,7 @@ fn evidence(tunable: &Tunable, facts: &TuningFacts) -> Option<String> {
 pub(super) enum Value {
     Words(Vec<Parameter>),
     Numbers(Vec<(String, u64)>),
+    Settings(Vec<(String, String)>),
     Text(String),
 }
 
@@ -519,6 +614,45 @@ pub(super) fn value(
                 Some(text) => Err(bad(format!("`{}` is none of {text}", value.escape_debug()))),
                 None => Ok(Value::Text(value.to_owned())),
             }
+        }
+        Change::VmwareConfig { settings, .. } => {
+            let mut pairs = Vec::new();
+            for (i, setting) in settings.iter().enumerate() {
+                let value = given.filter(|_| i == 0).unwrap_or(&setting.value);
+                let known =
+                    setting.values.iter().find(|v| v.eq_ignore_ascii_case(value)).ok_or_else(|| {
+                        let all = setting.values.join(", ");
+                        bad(format!(
+                            "`{}` is none of {all}, which {} takes",
+                            value.escape_debug(),
+                            setting.key
+                        ))
+                    })?;
+                pairs.push((setting.key.clone(), known.clone()));
+            }
+            Ok(Value::Settings(pairs))
+        }
+        Change::PowerProfile { tuned, daemon } => {
+            let Some(power) = &facts.power else {
+                // tuned comes with what it has: only its own is known before.
+                return one_of(&[tuned], tuned).map(Value::Text);
+            };
+            let value = given.unwrap_or_else(|| profile_of(tuned, daemon, power.manager));
+            if !power.available.contains(value) {
+                let all = power.available.iter().cloned().collect::<Vec<_>>().join(", ");
+                return Err(bad(format!("`{}` is none of {all}", value.escape_debug())));
+            }
+            Ok(Value::Text(value.to_owned()))
+        }
+        Change::EnergyPreference { value } => {
+            let value = given.unwrap_or(value);
+            for path in &facts.energy_preferences {
+                let available = facts.values.get(&path.replace("_preference", "_available_preferences"));
+                if let Some(available) = available.filter(|a| !offers(a, value)) {
+                    return Err(bad(format!("`{}` is none of {available}", value.escape_debug())));
+                }
+            }
+            Ok(Value::Text(value.to_owned()))
         }
         Change::Governor { value } => {
             let value = given.unwrap_or(value);

@@ -3,10 +3,13 @@
 //! nothing that changes by itself (free memory, times) may stand here.
 
 use super::catalogue::{self, Change};
+use crate::detect::distro::Distribution;
+use crate::detect::settings::{self, PowerProfiles};
 use crate::detect::storage::DiskKind;
 use crate::detect::{Facts, Finding};
 use crate::flows::boot::{self, BootFacts, BootFile};
-use crate::host::{FileKind, Host, Root};
+use crate::flows::packages::{self, PackageFacts};
+use crate::host::{Host, Root};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -50,6 +53,18 @@ pub struct TuningFacts {
     pub governors: Vec<String>,
     /// What looks after the governor by itself ("power-profiles-daemon").
     pub governed_by: Option<String>,
+    /// Files of the energy preferences of all processors.
+    #[serde(default)]
+    pub energy_preferences: Vec<String>,
+    /// Power profiles, and who looks after them.
+    #[serde(default)]
+    pub power: Option<PowerProfiles>,
+    /// What installing tuned would do, where nobody looks after power.
+    #[serde(default)]
+    pub tuned: Option<PackageFacts>,
+    /// VMware's configuration for the whole machine.
+    #[serde(default)]
+    pub vmware_config: Option<Finding<BootFile>>,
     /// Files that a plan may write: path → as they are.
     pub files: BTreeMap<String, Option<BootFile>>,
 }
@@ -63,25 +78,17 @@ pub struct DiskFacts {
     pub scheduler: String,
 }
 
+/// VMware's configuration for the whole machine.
+pub const VMWARE_CONFIG: &str = "/etc/vmware/config";
+
 /// Transparent huge pages of the running kernel.
 pub const THP: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
-
-/// Modules of which one is loaded where devices are handed to guests.
-const PASSTHROUGH: [&str; 4] = ["vfio_pci", "vfio_iommu_type1", "nvidia_vgpu_vfio", "mdev"];
-
-/// Programs that set the governor by themselves, and their names.
-const GOVERNING: [(&str, &str); 4] = [
-    ("/usr/libexec/power-profiles-daemon", "power-profiles-daemon"),
-    ("/usr/lib/power-profiles-daemon", "power-profiles-daemon"),
-    ("/usr/sbin/tuned", "tuned"),
-    ("/usr/sbin/tlp", "TLP"),
-];
 
 /// The drop-in that a tunable writes, if it writes one.
 pub fn drop_in(id: &str, change: &Change) -> Option<String> {
     Some(match change {
         Change::Sysctl { .. } => format!("/etc/sysctl.d/90-hostwright-{id}.conf"),
-        Change::TransparentHugePages | Change::Governor { .. } => {
+        Change::TransparentHugePages | Change::Governor { .. } | Change::EnergyPreference { .. } => {
             format!("/etc/tmpfiles.d/hostwright-{id}.conf")
         }
         Change::IoScheduler { .. } => format!("/etc/udev/rules.d/60-hostwright-{id}.rules"),
@@ -110,29 +117,41 @@ pub fn gather(host: &Host, seen: &Facts) -> TuningFacts {
             .map(|m| m.huge_pages.iter().map(|p| (p.page_kib, p.total)).collect())
             .unwrap_or_default(),
         iommu_active: seen.iommu.seen().map(|i| i.active),
-        passthrough: passthrough(root),
+        passthrough: settings::passthrough(root),
         vmware: seen.vmware.seen().is_some_and(crate::detect::Vmware::is_installed),
-        governed_by: GOVERNING.iter().find(|(path, _)| root.exists(path)).map(|(_, name)| (*name).to_owned()),
-        set_in: set_in(root),
+        governed_by: settings::governed_by(root),
+        governors: settings::of_processors(root, "scaling_governor"),
+        energy_preferences: settings::of_processors(root, "energy_performance_preference"),
+        power: settings::power_profiles(host),
+        set_in: settings::sysctl_set_in(root),
+        vmware_config: vmware_config(root),
         ..TuningFacts::default()
     };
+    let mut paths =
+        vec![THP.to_owned(), "/proc/sys/vm/dirty_ratio".to_owned(), "/proc/sys/vm/dirty_bytes".to_owned()];
     for tunable in catalogue::all() {
         if let Change::Sysctl { settings } = &tunable.change {
-            for path in settings.iter().map(catalogue::Setting::path) {
-                show(root, &mut facts.values, path);
-            }
+            paths.extend(settings.iter().map(catalogue::Setting::path));
         }
         if let Some(path) = drop_in(&tunable.id, &tunable.change) {
-            let there = root.read_text(&path).ok().map(|text| {
-                let mode = root.metadata(&path).map_or(0o644, |m| m.mode);
-                BootFile { text, mode }
-            });
-            facts.files.insert(path, there);
+            facts.files.insert(path.clone(), boot_file(root, &path));
         }
     }
-    show(root, &mut facts.values, THP.to_owned());
-    for path in ["/proc/sys/vm/dirty_ratio", "/proc/sys/vm/dirty_bytes"] {
-        show(root, &mut facts.values, path.to_owned());
+    for path in facts.governors.iter().chain(&facts.energy_preferences) {
+        paths.push(path.clone());
+        paths.push(
+            path.replace("_governor", "_available_governors")
+                .replace("_preference", "_available_preferences"),
+        );
+    }
+    facts.values = settings::values(root, paths);
+    // What tuned would bring is looked at only where nobody looks after power: it asks the package manager.
+    let tuned = host.is_machine() && facts.governed_by.is_none() && !facts.governors.is_empty();
+    if tuned
+        && let Some(package) =
+            os.and_then(|o| Distribution::of(o.family).package_of("tuned").map(str::to_owned))
+    {
+        facts.tuned = Some(packages::gather(host, &[package]));
     }
     if let Finding::Seen(disks) = &seen.storage {
         for disk in disks.iter().filter(|d| !d.removable) {
@@ -142,72 +161,22 @@ pub fn gather(host: &Host, seen: &Facts) -> TuningFacts {
             }
         }
     }
-    let policies = "/sys/devices/system/cpu/cpufreq";
-    for entry in root.list(policies).unwrap_or_default() {
-        let path = format!("{policies}/{}/scaling_governor", entry.name);
-        if entry.name.starts_with("policy") && root.exists(&path) {
-            show(root, &mut facts.values, path.clone());
-            show(root, &mut facts.values, path.replace("_governor", "_available_governors"));
-            facts.governors.push(path);
-        }
-    }
     facts
 }
 
-/// Notes what a file of the kernel shows, where it can be read.
-fn show(root: &Root, values: &mut BTreeMap<String, String>, path: String) {
-    if let Ok(text) = root.read_text(&path) {
-        values.insert(path, text.trim().to_owned());
-    }
+fn boot_file(root: &Root, path: &str) -> Option<BootFile> {
+    let text = root.read_text(path).ok()?;
+    Some(BootFile { text, mode: root.metadata(path).map_or(0o644, |m| m.mode) })
 }
 
-fn passthrough(root: &Root) -> Option<String> {
-    let modules = root.read_text("/proc/modules").ok()?;
-    let loaded = |name: &str| modules.lines().any(|l| l.split(' ').next() == Some(name));
-    PASSTHROUGH.iter().find(|m| loaded(m)).map(|m| format!("the module {m} is loaded"))
-}
-
-/// Numbers that files of a person's own set (`/etc/sysctl.conf`, `/etc/sysctl.d`), ours left out.
-fn set_in(root: &Root) -> BTreeMap<String, String> {
-    let mut files = vec!["/etc/sysctl.conf".to_owned()];
-    for entry in root.list("/etc/sysctl.d").unwrap_or_default() {
-        let is_ours = entry.name.contains("-hostwright-");
-        if entry.kind == FileKind::File && entry.name.ends_with(".conf") && !is_ours {
-            files.push(format!("/etc/sysctl.d/{}", entry.name));
+/// VMware's configuration, where it can be read.
+fn vmware_config(root: &Root) -> Option<Finding<BootFile>> {
+    match root.read_text(VMWARE_CONFIG) {
+        Ok(text) => {
+            let mode = root.metadata(VMWARE_CONFIG).map_or(0o644, |m| m.mode);
+            Some(Finding::Seen(BootFile { text, mode }))
         }
-    }
-    let mut found = BTreeMap::new();
-    for file in files {
-        let Ok(text) = root.read_text(&file) else { continue };
-        for key in sysctl_keys(&text) {
-            found.insert(key, file.clone());
-        }
-    }
-    found
-}
-
-/// The numbers that a file of sysctl.d(5) sets. Pure.
-fn sysctl_keys(text: &str) -> Vec<String> {
-    let lines = text.lines().map(str::trim).filter(|l| !l.starts_with(['#', ';']));
-    let keys = lines.filter_map(|l| l.split_once('=')).map(|(key, _)| key.trim().trim_start_matches('-'));
-    keys.map(|key| key.replace('/', ".")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn numbers_that_a_person_set_are_found_however_they_are_written() {
-        let text = "# vm.a=1\n; vm.b=1\nvm.swappiness = 60\n-net/ipv4/ip_forward=1\nnonsense\n";
-        assert_eq!(sysctl_keys(text), ["vm.swappiness", "net.ipv4.ip_forward"]);
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_the_parser_panic(text in "(?s).*") {
-            sysctl_keys(&text);
-        }
+        Err(e) if e.is_not_found() => None,
+        Err(e) => Some(Finding::unseen(e.to_string())),
     }
 }

@@ -3,14 +3,17 @@
 
 use super::catalogue::{self, Change, Tunable};
 use super::evaluate::{self, Evaluated, Standing, Value};
-use super::facts::{THP, TuningFacts, drop_in};
+use super::facts::{THP, TuningFacts, VMWARE_CONFIG, drop_in};
+use super::vmware_file::ConfigFile;
 use super::{Choices, FLOW};
+use crate::detect::Finding;
+use crate::detect::settings::PowerManager;
 use crate::detect::storage::DiskKind;
 use crate::engine::Step;
 use crate::engine::kernel_params::Parameter;
 use crate::engine::plan::{Note, PLAN_VERSION, Plan, Refusal, Warning};
-use crate::engine::steps::{RunningValue, SetRunningValues, WriteFile};
-use crate::flows::boot;
+use crate::engine::steps::{RunningValue, SetPowerProfile, SetRunningValues, WriteFile};
+use crate::flows::{boot, packages};
 use std::collections::BTreeMap;
 
 /// Makes the plan.
@@ -30,6 +33,7 @@ pub fn plan(choices: &Choices, facts: &TuningFacts) -> Result<Plan, Refusal> {
     let mut parameters: Vec<Parameter> = Vec::new();
     let (mut files, mut running, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     let mut warnings = Vec::new();
+    let (mut vmware, mut power) = (Vec::new(), Vec::new());
     let mut done = Vec::new();
     for (tunable, evaluated, given) in chosen {
         let proposed =
@@ -45,13 +49,20 @@ pub fn plan(choices: &Choices, facts: &TuningFacts) -> Result<Plan, Refusal> {
         }
         match value {
             Value::Words(words) => parameters.extend(words),
+            Value::Settings(pairs) => vmware.extend(pairs),
+            Value::Text(profile) if matches!(tunable.change, Change::PowerProfile { .. }) => {
+                power = power_steps(profile, facts)?;
+            }
             value => {
                 files.extend(file(tunable, &value, facts));
                 running.extend(now(tunable, &value, facts));
             }
         }
     }
-    let mut steps: Vec<Step> = files;
+    // Packages first: when they cannot be had, nothing else was done yet.
+    let mut steps: Vec<Step> = power;
+    steps.extend(files);
+    steps.extend(vmware_step(&vmware, facts)?);
     if facts.machine && !running.is_empty() {
         steps.push(Step::SetRunningValues(SetRunningValues { values: running }));
     }
@@ -117,6 +128,9 @@ fn note(evaluated: &Evaluated, value: &Value) -> Note {
         Value::Numbers(numbers) => {
             numbers.iter().map(|(k, v)| format!("{k} = {v}")).collect::<Vec<_>>().join(", ")
         }
+        Value::Settings(pairs) => {
+            pairs.iter().map(|(k, v)| format!("{k} = {v}")).collect::<Vec<_>>().join(", ")
+        }
         Value::Text(text) => text.clone(),
     };
     let now = evaluated.now.as_deref().unwrap_or("not known here");
@@ -139,6 +153,11 @@ fn file(tunable: &Tunable, value: &Value, facts: &TuningFacts) -> Option<Step> {
             numbers.iter().map(|(key, value)| format!("{key} = {value}\n")).collect()
         }
         (Change::TransparentHugePages, Value::Text(text)) => format!("w {THP} - - - - {text}\n"),
+        (Change::EnergyPreference { .. }, Value::Text(text)) => {
+            format!(
+                "w /sys/devices/system/cpu/cpufreq/policy*/energy_performance_preference - - - - {text}\n"
+            )
+        }
         (Change::Governor { .. }, Value::Text(text)) => {
             format!("w /sys/devices/system/cpu/cpufreq/policy*/scaling_governor - - - - {text}\n")
         }
@@ -167,6 +186,40 @@ fn file(tunable: &Tunable, value: &Value, facts: &TuningFacts) -> Option<Step> {
     Some(Step::WriteFile(WriteFile { path, content, mode: 0o644, reason: tunable.what.clone() }))
 }
 
+/// VMware's configuration with these settings; nothing when it has them.
+fn vmware_step(pairs: &[(String, String)], facts: &TuningFacts) -> Result<Option<Step>, Refusal> {
+    let Some(Finding::Seen(there)) = facts.vmware_config.as_ref().filter(|_| !pairs.is_empty()) else {
+        return Ok(None);
+    };
+    let refused = |e: super::vmware_file::ConfigError| {
+        Refusal::new("vmware-config", format!("/etc/vmware/config: {e}."), "Look at that line and mend it.")
+    };
+    let mut file = ConfigFile::parse(there.text.as_bytes()).map_err(refused)?;
+    for (key, value) in pairs {
+        file.set(key, value).map_err(refused)?;
+    }
+    let content = String::from_utf8_lossy(&file.bytes()).into_owned();
+    let path = VMWARE_CONFIG.to_owned();
+    let reason = "VMware reads it when a guest is started; every other line stays as it is".to_owned();
+    Ok((content != there.text)
+        .then(|| Step::WriteFile(WriteFile { path, content, mode: there.mode & 0o7777, reason })))
+}
+
+/// Who looks after power chooses the profile; tuned is installed where nobody does.
+fn power_steps(profile: String, facts: &TuningFacts) -> Result<Vec<Step>, Refusal> {
+    let mut steps = Vec::new();
+    let manager = match (&facts.power, &facts.tuned) {
+        (Some(power), _) => power.manager,
+        (None, Some(packages)) => {
+            steps.extend(packages::steps(packages, false, "tuned looks after power then")?);
+            PowerManager::Tuned
+        }
+        (None, None) => return Ok(steps),
+    };
+    steps.push(Step::SetPowerProfile(SetPowerProfile { manager, profile }));
+    Ok(steps)
+}
+
 /// What makes it so now.
 fn now(tunable: &Tunable, value: &Value, facts: &TuningFacts) -> Vec<RunningValue> {
     let pairs: Vec<(String, String)> = match (&tunable.change, value) {
@@ -175,6 +228,9 @@ fn now(tunable: &Tunable, value: &Value, facts: &TuningFacts) -> Vec<RunningValu
             .map(|(key, value)| (format!("/proc/sys/{}", key.replace('.', "/")), value.to_string()))
             .collect(),
         (Change::TransparentHugePages, Value::Text(text)) => vec![(THP.to_owned(), text.clone())],
+        (Change::EnergyPreference { .. }, Value::Text(text)) => {
+            facts.energy_preferences.iter().map(|path| (path.clone(), text.clone())).collect()
+        }
         (Change::Governor { .. }, Value::Text(text)) => {
             facts.governors.iter().map(|path| (path.clone(), text.clone())).collect()
         }

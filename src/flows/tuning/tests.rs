@@ -5,11 +5,14 @@ use super::evaluate::{all, limit_kib};
 use super::facts::{DiskFacts, THP};
 use super::plan::plan;
 use super::*;
+use crate::detect::settings::{PowerManager, PowerProfiles};
 use crate::detect::storage::DiskKind;
 use crate::detect::{BootTool, CommandLinePlace, Finding};
+use crate::engine::packages::{PackageChange, PackageManager};
 use crate::engine::plan::{Permission, Refusal};
-use crate::engine::steps::{SetKernelParameters, SetRunningValues, WriteFile};
+use crate::engine::steps::{SetKernelParameters, SetPowerProfile, SetRunningValues, WriteFile};
 use crate::flows::boot::{BootFacts, BootFile};
+use crate::flows::packages::PackageFacts;
 
 const GIB: u64 = 1 << 20;
 
@@ -266,4 +269,99 @@ fn choices_with_an_unknown_field_are_refused() {
     assert!(serde_json::from_value::<Choices>(serde_json::json!({"sett": {}})).is_err());
     let read: Choices = serde_json::from_value(serde_json::json!({"set": {"swappiness": null}})).unwrap();
     assert!(read.recommended && read.set.contains_key("swappiness"));
+}
+
+fn with_vmware_config(text: &str) -> TuningFacts {
+    let file = BootFile { text: text.to_owned(), mode: 0o644 };
+    TuningFacts { vmware_config: Some(Finding::Seen(file)), ..desktop() }
+}
+
+#[test]
+fn a_setting_of_vmware_changes_its_own_line_and_nothing_else() {
+    let facts = with_vmware_config("# mine\nlibdir = \"/usr/lib/vmware\"\nMemTrimRate = \"30\"\nodd\n");
+    let plan = plan(&choose(&[("vmware-trim", None), ("vmware-locked-memory", None)]), &facts).unwrap();
+    let [Step::WriteFile(file)] = plan.steps.as_slice() else { panic!("{:?}", plan.steps) };
+    assert_eq!(
+        file.content,
+        "# mine\nlibdir = \"/usr/lib/vmware\"\nMemTrimRate = \"0\"\nodd\n\
+         prefvmx.useRecommendedLockedMemSize = \"TRUE\"\nprefvmx.minVmMemPct = \"100\"\n"
+    );
+    assert_eq!(plan.permissions, [Permission::ApplicationsPatch].into());
+    assert!(!plan.needs_reboot);
+    let so = with_vmware_config("memTrimRate = 0\n");
+    assert!(self::plan::plan(&choose(&[("vmware-trim", None)]), &so).unwrap().is_empty());
+}
+
+#[test]
+fn a_configuration_of_vmware_that_is_not_understood_is_left_alone() {
+    let twice = with_vmware_config("MemTrimRate = \"30\"\nmemtrimrate = \"0\"\n");
+    assert!(refusal(&twice, &[("vmware-trim", None)]).reason.contains("line 1 and in line 2"));
+    assert_eq!(refusal(&with_vmware_config(""), &[("vmware-trim", Some("99"))]).code, "bad-value");
+    let none = TuningFacts { vmware: false, ..with_vmware_config("") };
+    assert!(refusal(&none, &[("vmware-trim", None)]).reason.contains("not installed"));
+    let unread = TuningFacts { vmware_config: Some(Finding::unseen("denied")), ..desktop() };
+    assert!(refusal(&unread, &[("vmware-trim", None)]).reason.contains("denied"));
+}
+
+fn with_power(manager: PowerManager, active: Option<&str>) -> TuningFacts {
+    let available = ["balanced", "performance", "virtual-host"].map(str::to_owned).into();
+    let power = PowerProfiles { manager, active: active.map(str::to_owned), available };
+    TuningFacts { power: Some(power), governed_by: Some(manager.name().to_owned()), ..desktop() }
+}
+
+#[test]
+fn the_power_profile_is_that_of_who_looks_after_power() {
+    for (manager, profile) in
+        [(PowerManager::Tuned, "virtual-host"), (PowerManager::PowerProfilesDaemon, "performance")]
+    {
+        let facts = with_power(manager, Some("balanced"));
+        let plan = plan(&choose(&[("power-profile", None)]), &facts).unwrap();
+        let wanted = SetPowerProfile { manager, profile: profile.to_owned() };
+        assert_eq!(plan.steps, [Step::SetPowerProfile(wanted)]);
+        assert_eq!(plan.permissions, [Permission::SystemTune].into());
+        let so = with_power(manager, Some(profile));
+        assert!(self::plan::plan(&choose(&[("power-profile", None)]), &so).unwrap().is_empty());
+        assert_eq!(refusal(&facts, &[("power-profile", Some("warp; x"))]).code, "bad-value");
+        assert_eq!(refusal(&facts, &[("power-profile", None), ("swappiness", None)]).code, "contradictory");
+        assert_eq!(refusal(&facts, &[("energy-preference", None)]).code, "not-here");
+    }
+}
+
+#[test]
+fn where_nobody_looks_after_power_tuned_is_installed_first() {
+    let change = PackageChange { name: "tuned".into(), version: "2.20".into(), from: None };
+    let packages = PackageFacts {
+        manager: Some(PackageManager::Apt),
+        wanted: vec!["tuned".into()],
+        missing: Finding::Seen(vec!["tuned".into()]),
+        changes: Finding::Seen(Some(vec![change])),
+        removed: vec![],
+    };
+    let facts = TuningFacts { tuned: Some(packages.clone()), ..desktop() };
+    let plan = plan(&choose(&[("power-profile", None)]), &facts).unwrap();
+    let [Step::InstallPackages(install), Step::SetPowerProfile(set)] = plan.steps.as_slice() else {
+        panic!("{:?}", plan.steps)
+    };
+    assert_eq!(
+        (install.packages.as_slice(), set.profile.as_str()),
+        (["tuned".to_owned()].as_slice(), "virtual-host")
+    );
+    assert!(plan.permissions.contains(&Permission::PackagesInstall));
+    let missing = PackageFacts { changes: Finding::unseen("no such package"), ..packages };
+    let facts = TuningFacts { tuned: Some(missing), ..desktop() };
+    assert!(refusal(&facts, &[("power-profile", None)]).reason.contains("no such package"));
+    assert_eq!(refusal(&desktop(), &[("power-profile", None)]).code, "not-here");
+}
+
+#[test]
+fn an_energy_preference_is_set_now_and_at_every_start() {
+    let mut facts = desktop();
+    let file = "/sys/devices/system/cpu/cpufreq/policy0/energy_performance_preference".to_owned();
+    facts.values.insert(file.clone(), "balance_performance".into());
+    let available = file.replace("_preference", "_available_preferences");
+    facts.values.insert(available, "default performance balance_performance power".into());
+    facts.energy_preferences = vec![file];
+    let steps = plan(&choose(&[("energy-preference", None)]), &facts).unwrap().steps;
+    assert!(matches!(steps.as_slice(), [Step::WriteFile(_), Step::SetRunningValues(_)]), "{steps:?}");
+    assert_eq!(refusal(&facts, &[("energy-preference", Some("ludicrous"))]).code, "bad-value");
 }

@@ -20,6 +20,7 @@ pub mod download;
 pub mod facts;
 mod kernel;
 pub mod overrides;
+pub mod own;
 pub mod plan;
 mod prepare;
 mod resolve;

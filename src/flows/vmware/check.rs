@@ -8,7 +8,7 @@ use crate::detect::{self, Facts, Finding};
 use crate::engine::Step;
 use crate::engine::event::{Check, CheckOutcome};
 use crate::engine::plan::Plan;
-use crate::engine::steps::InstallModule;
+use crate::engine::steps::{DkmsInstall, InstallModule};
 use crate::host::{Command, Host};
 use std::time::Duration;
 
@@ -20,8 +20,10 @@ pub fn check(host: &Host, plan: &Plan) -> Vec<Check> {
     let facts = detect::gather(host, None);
     let mut checks = Vec::new();
     for step in &plan.steps {
-        if let Step::InstallModule(install) = step {
-            checks.extend(installed(&facts, install));
+        match step {
+            Step::InstallModule(install) => checks.extend(installed(&facts, install)),
+            Step::DkmsInstall(dkms) => checks.extend(by_dkms(&facts, dkms)),
+            _ => {}
         }
     }
     checks.extend(trusted(&facts, plan));
@@ -31,14 +33,15 @@ pub fn check(host: &Host, plan: &Plan) -> Vec<Check> {
 
 /// Whether the kernel will take the signatures: asked of the key that signed, as the machine sees it now.
 fn trusted(facts: &Facts, plan: &Plan) -> Option<Check> {
-    let sign = plan.steps.iter().find_map(|s| match s {
-        Step::InstallModule(install) => install.sign.as_ref(),
+    let certificate = plan.steps.iter().find_map(|s| match s {
+        Step::InstallModule(install) => install.sign.as_ref().map(|s| &s.certificate),
+        Step::DkmsInstall(dkms) => dkms.certificate.as_ref(),
         _ => None,
     })?;
     let outcome = match facts.signing.as_result() {
         Err(why) => CheckOutcome::CouldNotLook { reason: why.to_owned() },
-        Ok(signing) => match signing.keys.iter().find(|k| k.certificate_path == sign.certificate) {
-            None => CheckOutcome::Bad { reason: format!("{} is not there any more", sign.certificate) },
+        Ok(signing) => match signing.keys.iter().find(|k| k.certificate_path == *certificate) {
+            None => CheckOutcome::Bad { reason: format!("{certificate} is not there any more") },
             Some(key) => trust_outcome(gather::trusted(&key.trust), key.trust.pending.is_true()),
         },
     };
@@ -75,14 +78,27 @@ fn of_finding(what: String, finding: &Finding<bool>, otherwise: &str) -> Check {
     Check { what, outcome }
 }
 
+/// What DKMS installed is looked at as what we install.
+fn by_dkms(facts: &Facts, dkms: &DkmsInstall) -> Vec<Check> {
+    let one = |(module, to): &(String, String)| {
+        let with = dkms.certificate.as_ref().map(|_| "DKMS's key");
+        placed(facts, module, &dkms.kernel, to, with)
+    };
+    dkms.to.iter().flat_map(one).collect()
+}
+
 fn installed(facts: &Facts, install: &InstallModule) -> Vec<Check> {
-    let (module, release) = (&install.module, &install.kernel);
+    let key = install.sign.as_ref().map(|s| s.key.as_str());
+    placed(facts, &install.module, &install.kernel, &install.to, key)
+}
+
+fn placed(facts: &Facts, module: &str, release: &str, to: &str, key: Option<&str>) -> Vec<Check> {
     let there = format!("{module} for {release} is in its place");
     let Some(kernel) = facts.kernel(release) else {
         return vec![is(there, false, || format!("{release} was removed meanwhile"))];
     };
-    let Some(file) = kernel.vmware_modules.iter().find(|m| m.path == install.to) else {
-        return vec![is(there, false, || format!("{} is not there or is no module", install.to))];
+    let Some(file) = kernel.vmware_modules.iter().find(|m| m.path == to) else {
+        return vec![is(there, false, || format!("{to} is not there or is no module"))];
     };
     let mut checks = vec![
         is(there, true, String::new),
@@ -92,12 +108,12 @@ fn installed(facts: &Facts, install: &InstallModule) -> Vec<Check> {
             "it was built for another kernel; build it again",
         ),
         is(format!("{module} for {release} is the copy that modprobe finds"), file.in_modules_dep, || {
-            format!("modules.dep does not name {}; run depmod {release}", install.to)
+            format!("modules.dep does not name {to}; run depmod {release}")
         }),
     ];
-    if let Some(sign) = &install.sign {
+    if let Some(key) = key {
         let signed = file.signature.clone().map(|s| s.is_some());
-        let otherwise = format!("it carries no signature; it should be signed with {}", sign.key);
+        let otherwise = format!("it carries no signature; it should be signed with {key}");
         checks.push(of_finding(format!("{module} for {release} is signed"), &signed, &otherwise));
     }
     checks

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KernelChoice {
-    /// The kernel that runs; on a scratch root, where none runs, the newest.
+    /// The kernel that runs; on a scratch root, where none runs, the newest. `current` means the same.
     #[default]
+    #[serde(alias = "current")]
     Running,
     /// Every installed kernel that has usable headers.
     All,
@@ -19,6 +20,58 @@ pub enum KernelChoice {
     Newest(u32),
     /// Just these releases.
     Releases(Vec<String>),
+    /// Every installed kernel whose release fits one of these patterns ("6.1.*-amd64"): `*` stands for any
+    /// characters, `?` for one.
+    Matching(Vec<String>),
+}
+
+/// What is other for some kernels than for the rest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PerKernel {
+    /// For which: a release or a pattern, as in [`KernelChoice::Matching`].
+    pub kernel: String,
+    /// Leave them out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skip: bool,
+    /// With which flags.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Initramfs images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initramfs: Option<InitramfsChoice>,
+    /// Try the modules in a virtual machine first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearse: Option<RehearseChoice>,
+}
+
+/// The longest pattern, in bytes; the kernel's own limit for a release is 64.
+const PATTERN: usize = 128;
+
+/// Whether a release fits a pattern with `*` and `?`. Pure, and linear in the length of both but for their product.
+pub fn fits(pattern: &str, release: &str) -> bool {
+    let (pattern, release) = (pattern.as_bytes(), release.as_bytes());
+    // Which lengths of the release the pattern so far can stand for.
+    let mut can = vec![false; release.len() + 1];
+    can[0] = true;
+    for p in pattern {
+        let mut next = vec![false; release.len() + 1];
+        for at in 0..=release.len() {
+            next[at] = match p {
+                b'*' => can[at] || (at > 0 && next[at - 1]),
+                b'?' => at > 0 && can[at - 1],
+                p => at > 0 && can[at - 1] && release[at - 1] == *p,
+            };
+        }
+        can = next;
+    }
+    can[release.len()]
+}
+
+/// Whether a text can be a pattern for releases.
+fn is_pattern(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "._+~-*?".contains(c);
+    !text.is_empty() && text.len() <= PATTERN && !text.starts_with(['.', '-']) && text.chars().all(fits)
 }
 
 /// Where the module sources come from.
@@ -96,6 +149,8 @@ pub enum UpdateChoice {
     Keep,
     /// By hooks of the distribution.
     Hook,
+    /// By DKMS, which calls us to build.
+    Dkms,
     /// Not; hooks that are there are removed.
     Never,
 }
@@ -125,6 +180,9 @@ pub struct Choices {
     /// Kernel updates.
     #[serde(skip_serializing_if = "is_keep")]
     pub updates: UpdateChoice,
+    /// What is other for some kernels; of several that fit, a later one lies over the earlier ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub per_kernel: Vec<PerKernel>,
 }
 
 /// What was always so is not written, so that the plans of earlier versions keep their digest.
@@ -146,6 +204,7 @@ impl Default for Choices {
             initramfs: InitramfsChoice::default(),
             rehearse: RehearseChoice::default(),
             updates: UpdateChoice::default(),
+            per_kernel: Vec::new(),
         }
     }
 }
@@ -156,7 +215,48 @@ impl Choices {
     /// # Errors
     /// A sentence that names the field.
     pub fn from_json(value: &serde_json::Value) -> Result<Self, String> {
-        serde_json::from_value(value.clone()).map_err(|e| e.to_string())
+        let choices: Self = serde_json::from_value(value.clone()).map_err(|e| e.to_string())?;
+        choices.check()?;
+        Ok(choices)
+    }
+
+    /// What the types alone do not hold.
+    ///
+    /// # Errors
+    /// A sentence that names the field.
+    pub fn check(&self) -> Result<(), String> {
+        if let KernelChoice::Matching(patterns) = &self.kernels {
+            if patterns.is_empty() {
+                return Err("`kernels`: no pattern is given".to_owned());
+            }
+            if let Some(bad) = patterns.iter().find(|p| !is_pattern(p)) {
+                return Err(format!("`kernels`: `{}` is no pattern of releases", bad.escape_debug()));
+            }
+        }
+        match self.per_kernel.iter().find(|p| !is_pattern(&p.kernel)) {
+            Some(bad) => Err(format!(
+                "`per_kernel`: `{}` is neither a release nor a pattern of releases",
+                bad.kernel.escape_debug()
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The choices as they are for one kernel.
+    #[must_use]
+    pub fn for_kernel(&self, release: &str) -> Self {
+        let mut choices = self.clone();
+        for other in self.per_kernel.iter().filter(|p| fits(&p.kernel, release)) {
+            choices.mode = other.mode.unwrap_or(choices.mode);
+            choices.initramfs = other.initramfs.unwrap_or(choices.initramfs);
+            choices.rehearse = other.rehearse.unwrap_or(choices.rehearse);
+        }
+        choices
+    }
+
+    /// Whether a kernel is left out.
+    pub fn skips(&self, release: &str) -> bool {
+        self.per_kernel.iter().rev().find(|p| fits(&p.kernel, release)).is_some_and(|p| p.skip)
     }
 }
 
@@ -173,6 +273,63 @@ mod tests {
     fn a_misspelt_field_is_refused_by_name() {
         let error = Choices::from_json(&serde_json::json!({"kernel": "all"})).unwrap_err();
         assert!(error.contains("kernel"), "{error}");
+    }
+
+    #[test]
+    fn a_pattern_fits_as_in_a_shell_and_only_the_whole_release() {
+        for (pattern, release, fit) in [
+            ("6.1.*", "6.1.0-56-amd64", true),
+            ("*-amd64", "6.1.0-56-amd64", true),
+            ("6.1.0-5?-amd64", "6.1.0-56-amd64", true),
+            ("6.1", "6.1.0", false),
+            ("*", "", true),
+            ("?", "", false),
+            ("*a*b*", "xaxbx", true),
+            ("*a*b*", "xbxax", false),
+        ] {
+            assert_eq!(fits(pattern, release), fit, "{pattern} {release}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_pattern_without_signs_fits_itself_only(a in "[0-9a-z.]{0,12}", b in "[0-9a-z.]{0,12}") {
+            proptest::prop_assert!(fits(&a, &a));
+            proptest::prop_assert_eq!(fits(&a, &b), a == b);
+            let around = format!("*{a}*");
+            let within = format!("{b}{a}{b}");
+            proptest::prop_assert!(fits(&around, &within));
+        }
+    }
+
+    #[test]
+    fn later_settings_for_a_kernel_lie_over_earlier_ones_and_over_the_rest() {
+        let choices = Choices::from_json(&serde_json::json!({
+            "kernels": {"matching": ["6.*"]},
+            "per_kernel": [
+                {"kernel": "6.1.*", "mode": "optimized", "rehearse": "never"},
+                {"kernel": "6.1.0-56-amd64", "mode": "vanilla"},
+                {"kernel": "*-cloud-*", "skip": true},
+            ]
+        }))
+        .unwrap();
+        let one = choices.for_kernel("6.1.0-56-amd64");
+        assert_eq!((one.mode, one.rehearse), (Mode::Vanilla, RehearseChoice::Never));
+        assert_eq!(choices.for_kernel("6.1.0-55-amd64").mode, Mode::Optimized);
+        assert_eq!(choices.for_kernel("6.12").mode, Mode::Vanilla);
+        assert!(choices.skips("6.1.0-56-cloud-amd64") && !choices.skips("6.1.0-56-amd64"));
+    }
+
+    #[test]
+    fn what_is_no_pattern_is_refused_by_its_field() {
+        for (json, field) in [
+            (serde_json::json!({"kernels": {"matching": []}}), "kernels"),
+            (serde_json::json!({"kernels": {"matching": ["../*"]}}), "kernels"),
+            (serde_json::json!({"per_kernel": [{"kernel": "a/b"}]}), "per_kernel"),
+            (serde_json::json!({"per_kernel": [{"kernel": "6.*", "mod": "vanilla"}]}), "mod"),
+        ] {
+            assert!(Choices::from_json(&json).unwrap_err().contains(field), "{json}");
+        }
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub struct VmwareFacts {
     /// Who tells that kernels were installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updater: Option<super::updates::Updater>,
+    /// DKMS; only looked at when kernel updates are asked about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dkms: Option<super::dkms::DkmsFacts>,
     /// Configuration files that the plan may write: path → present text.
     pub files: BTreeMap<String, Option<String>>,
     /// VMware services that are there.

@@ -9,7 +9,7 @@ use super::plan::{MODPROBE, MODULES_LOAD};
 use super::select::Selected;
 use super::source::SourceTree;
 use super::updates::{self, Updater};
-use super::{MODULES, RECORD};
+use super::{MODULES, RECORD, dkms};
 use crate::detect::os::Family;
 use crate::detect::{self, Facts, Finding, KeyOwner, VmwareRole};
 use crate::engine::Inputs;
@@ -110,16 +110,25 @@ pub fn machine_facts(host: &Host, choices: &Choices, facts: &Facts, selected: &S
         updater: (choices.updates == UpdateChoice::Hook)
             .then(|| os.and_then(|o| Updater::of(o.family, host.root())))
             .flatten(),
+        dkms: (choices.updates != UpdateChoice::Keep).then(|| dkms::gather(host.root(), facts)),
         files: [MODULES_LOAD, MODPROBE]
             .into_iter()
             .chain(updates::paths().filter(|_| choices.updates != UpdateChoice::Keep))
             .map(|path| (path.to_owned(), host.root().read_text(path).ok()))
             .collect(),
         services: services(facts),
-        no_rehearsal: (choices.rehearse != RehearseChoice::Never)
+        no_rehearsal: selected
+            .kernels
+            .iter()
+            .any(|k| choices.for_kernel(&k.release).rehearse != RehearseChoice::Never)
             .then(|| no_rehearsal(host, facts))
             .flatten(),
-        cpu: (choices.mode == Mode::Optimized).then(|| cpu(facts)).flatten(),
+        cpu: selected
+            .kernels
+            .iter()
+            .any(|k| choices.for_kernel(&k.release).mode == Mode::Optimized)
+            .then(|| cpu(facts))
+            .flatten(),
         catalogue: String::new(),
     }
 }
@@ -250,6 +259,7 @@ fn kernel_facts(
     facts: &Facts,
     kernel: &detect::Kernel,
 ) -> Option<KernelFacts> {
+    let choices = choices.for_kernel(&kernel.release);
     let config = kernel.config.seen();
     let compiler = kernel.build_compiler.seen()?.as_ref()?;
     let build_dir = kernel.build_dir()?.to_owned();

@@ -10,8 +10,10 @@
 pub mod adapt;
 pub mod check;
 pub mod choices;
+pub mod dkms;
 pub mod facts;
 mod gather;
+pub mod next;
 pub mod plan;
 #[cfg(test)]
 mod plan_tests;
@@ -81,6 +83,48 @@ pub fn rehearsals(
     })?)
 }
 
+/// What would be built for each chosen kernel, and nothing else. Changes nothing but caches.
+///
+/// # Errors
+/// See [`PlanError`].
+pub fn builds(
+    host: &Host,
+    choices: &Choices,
+    inputs: &Inputs,
+    cancel: &Cancel,
+    sink: &mut dyn Sink,
+) -> Result<Vec<BuildModules>, PlanError> {
+    let choices = Choices {
+        rehearse: choices::RehearseChoice::Never,
+        load: choices::LoadChoice::Never,
+        updates: choices::UpdateChoice::Keep,
+        ..choices.clone()
+    };
+    let Looked { catalogue, trees, facts } = look(host, &choices, inputs, cancel, sink)?;
+    Ok(plan::builds(&choices, &facts, &|kernel, source, mode, record| {
+        adapt_one(&catalogue, &trees, &facts, kernel, source, mode, record)
+    })?)
+}
+
+/// The kernels whose modules of ours were built from other sources than the installed product has now: after an update of
+/// the product. Only those that run or start next; what cannot be read is left out.
+pub fn built_from_others(host: &Host, facts: &detect::Facts) -> Vec<String> {
+    let trees = gather::sources(host, &Choices::default(), facts, &Inputs::default()).unwrap_or_default();
+    if trees.is_empty() {
+        return Vec::new();
+    }
+    let other = |m: &detect::modules::ModuleFile| {
+        let record = m.hostwright.get(RECORD)?;
+        plan::is_of(record, &trees.get(&m.name)?.sha256)
+    };
+    let kernels = facts.kernels.seen().into_iter().flatten();
+    let needed = kernels.filter(|k| k.runs() || k.is_next_boot.is_true() || !k.is_running.is_seen());
+    needed
+        .filter(|k| k.vmware_modules.iter().any(|m| other(m) == Some(false)))
+        .map(|k| k.release.clone())
+        .collect()
+}
+
 /// What was read of the machine for a plan.
 struct Looked {
     catalogue: Catalogue,
@@ -115,7 +159,8 @@ fn look(
             if cancel.is_cancelled() {
                 return Err(PlanError::Cancelled);
             }
-            let options = options(choices.mode, facts.cpu.as_ref(), kernel, String::new());
+            let mode = choices.for_kernel(&kernel.release).mode;
+            let options = options(mode, facts.cpu.as_ref(), kernel, String::new());
             kernel.probes = probing::probe(host, &catalogue, kernel, &options, cancel)?.0;
             done += 1;
         }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Choices and facts in, a plan or a refusal out. Pure: no clock, no file, no command.
 
-use super::choices::{Choices, LoadChoice, RehearseChoice, SignChoice, SourceChoice};
+use super::choices::{Choices, LoadChoice, RehearseChoice, SignChoice, SourceChoice, UpdateChoice};
 use super::facts::{KernelFacts, KeyFacts, SourceFacts, VmwareFacts};
-use super::{FLOW, MODULES, updates};
+use super::{FLOW, MODULES, dkms, updates};
 use crate::detect::CompilerFit;
 use crate::detect::signing::{OWN_CERTIFICATE, OWN_KEY};
 use crate::engine::edit::TextEdit;
@@ -55,48 +55,89 @@ pub type Resolver<'a> = dyn Fn(&KernelFacts, &SourceFacts, Mode, &str) -> Result
 /// A refusal with its reason and what to do.
 pub fn plan(choices: &Choices, facts: &VmwareFacts, resolve: &Resolver<'_>) -> Result<Plan, Refusal> {
     refuse_what_cannot_be(choices, facts)?;
+    dkms::refuse(choices.updates, choices.sign, facts)?;
+    let by_dkms = facts.dkms.as_ref().filter(|_| choices.updates == UpdateChoice::Dkms);
     let mut warnings = warnings(facts);
     let mut notes = Vec::new();
     let mut steps = Vec::new();
     let mut permissions = BTreeSet::new();
     let mut needs_reboot = false;
 
-    let signing = decide_signing(choices, facts)?;
+    let signing = match by_dkms {
+        Some(dkms) => {
+            let (key, create) = dkms::key(facts, dkms);
+            Signing { key: Some(key), create, ..base_of(is_required(facts), facts) }
+        }
+        None => decide_signing(choices, facts)?,
+    };
     let mut changed_kernels = Vec::new();
     let mut installs = Vec::new();
+    let mut refused = None;
     for kernel in &facts.kernels {
+        let choices = &choices.for_kernel(&kernel.release);
         let mut kernel_notes = Vec::new();
-        let (builds, records) = build(choices, facts, kernel, resolve, &mut kernel_notes)?;
-        if records.iter().all(|(module, record)| is_present(kernel, module, record, signing.key.as_ref())) {
+        let (builds, records) = match build(choices, facts, kernel, resolve, &mut kernel_notes) {
+            Ok(built) => built,
+            // One kernel that cannot be served does not stop the others.
+            Err(refusal) if facts.kernels.len() > 1 => {
+                warnings.push(Warning {
+                    message: format!("{} is left out: {}", kernel.release, refusal.reason),
+                    remedy: refusal.remedy.clone(),
+                });
+                refused = Some((refused.map_or(1, |(n, _)| n + 1), refusal));
+                continue;
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        // DKMS signs by itself, and only where the kernel checks.
+        let key = signing.key.as_ref().filter(|_| by_dkms.is_none() || kernel.checks_signatures);
+        let owned = by_dkms.is_none_or(|dkms| dkms.registered && dkms.kernels.contains(&kernel.release));
+        if owned && records.iter().all(|(module, record)| is_present(kernel, module, record, key)) {
             continue;
         }
         notes.extend(kernel_notes);
         // Both are built and installed together: they share structures of one product version.
-        installs.extend(install_steps(kernel, &builds, signing.key.as_ref())?);
+        match by_dkms {
+            Some(dkms) => installs.extend(dkms::install(kernel, |m| target(kernel, m), key, dkms)),
+            None => installs.extend(install_steps(kernel, &builds, key)?),
+        }
         let rehearsal = rehearse(choices, facts, kernel, &builds, &mut warnings)?;
         steps.push(Step::BuildModules(builds));
         steps.extend(rehearsal.map(Step::Rehearse));
         changed_kernels.push(kernel);
     }
+    if let Some((count, refusal)) = refused
+        && count == facts.kernels.len()
+    {
+        return Err(refusal);
+    }
     // Nothing on the machine is changed before everything is built and tried.
     if signing.create {
         permissions.insert(Permission::KeysEnroll);
+        let key = signing.key.clone().unwrap_or_else(own_key);
+        let of = if by_dkms.is_some() { "DKMS" } else { "Hostwright" };
         steps.push(Step::CreateSigningKey(CreateSigningKey {
-            key: OWN_KEY.to_owned(),
-            certificate: OWN_CERTIFICATE.to_owned(),
-            common_name: "Hostwright module signing key".to_owned(),
+            key: key.key,
+            certificate: key.certificate,
+            common_name: format!("{of} module signing key"),
         }));
-    }
-    steps.extend(installs);
-    if choices.boot {
-        steps.extend(boot_steps(facts));
     }
     let hooks = updates::steps(choices, facts, &mut warnings)?;
     if !hooks.is_empty() {
         // They run as root whenever a kernel is installed.
         permissions.extend([Permission::BootConfigure, Permission::SystemTune]);
     }
-    steps.extend(hooks);
+    // DKMS reads what the first of these write.
+    let (before, after) = if by_dkms.is_some() { (hooks, Vec::new()) } else { (Vec::new(), hooks) };
+    steps.extend(before);
+    steps.extend(installs);
+    if choices.boot {
+        steps.extend(boot_steps(facts));
+    }
+    steps.extend(after);
+    if let Some(note) = updates::explained(choices.updates, facts) {
+        notes.push(note);
+    }
     for kernel in &changed_kernels {
         steps.push(Step::Depmod(Depmod { kernel: kernel.release.clone() }));
         if let Some(initramfs) = &kernel.initramfs {
@@ -171,7 +212,8 @@ fn refuse_what_cannot_be(choices: &Choices, facts: &VmwareFacts) -> Result<(), R
         let reason = format!("{}: {}", first.release, first.reason);
         return Err(Refusal::new("headers-missing", reason, first.remedy.clone()));
     }
-    if choices.mode == Mode::Optimized && facts.cpu.is_none() {
+    let optimized = |k: &KernelFacts| choices.for_kernel(&k.release).mode == Mode::Optimized;
+    if facts.cpu.is_none() && facts.kernels.iter().any(optimized) {
         return Err(Refusal::new(
             "processor-unknown",
             "The processor that optimized modules would be for is not known here.",
@@ -258,8 +300,13 @@ fn own_key() -> KeyFacts {
     }
 }
 
+/// Whether a kernel here loads signed modules only.
+fn is_required(facts: &VmwareFacts) -> bool {
+    facts.secure_boot == Some(true) || facts.kernels.iter().any(|k| k.forces_signatures)
+}
+
 fn decide_signing(choices: &Choices, facts: &VmwareFacts) -> Result<Signing, Refusal> {
-    let required = facts.secure_boot == Some(true) || facts.kernels.iter().any(|k| k.forces_signatures);
+    let required = is_required(facts);
     let base =
         Signing { required, has_shim: facts.has_shim, has_mokutil: facts.has_mokutil, ..Signing::default() };
     let own = facts.keys.iter().find(|k| k.own);
@@ -338,6 +385,7 @@ fn build(
         mode: choices.mode,
         compiler: Compiler { cc: kernel.cc.clone(), version: kernel.cc_version.clone(), llvm: kernel.llvm },
         modules,
+        go_on: facts.kernels.len() > 1,
     };
     Ok((build, records))
 }
@@ -357,7 +405,19 @@ pub fn record(choices: &Choices, facts: &VmwareFacts, kernel: &KernelFacts, sour
         choices.mode,
         cpu,
     ]);
-    hex::encode(Sha256::digest(identity.to_string()))[..32].to_owned()
+    let all = hex::encode(Sha256::digest(identity.to_string()));
+    format!("{}-{}", source_mark(&source.sha256), &all[..24])
+}
+
+/// The first part of a record: from which sources.
+fn source_mark(sha256: &str) -> String {
+    hex::encode(Sha256::digest(sha256))[..16].to_owned()
+}
+
+/// Whether a record is of these sources; `None` for one of an earlier version, which does not say.
+pub fn is_of(record: &str, source_sha256: &str) -> Option<bool> {
+    let (mark, _) = record.split_once('-')?;
+    Some(mark == source_mark(source_sha256))
 }
 
 /// Whether a module is there as this build would make it.
@@ -435,12 +495,30 @@ pub fn rehearsals(
     refuse_what_cannot_be(&choices, facts)?;
     let mut all = Vec::new();
     for kernel in &facts.kernels {
+        let choices = choices.for_kernel(&kernel.release);
         let (build, _) = build(&choices, facts, kernel, resolve, &mut Vec::new())?;
         if let Some(rehearsal) = rehearse(&choices, facts, kernel, &build, &mut Vec::new())? {
             all.push((build, rehearsal));
         }
     }
     Ok(all)
+}
+
+/// What is built for each kernel, and nothing else.
+///
+/// # Errors
+/// As [`plan`].
+pub fn builds(
+    choices: &Choices,
+    facts: &VmwareFacts,
+    resolve: &Resolver<'_>,
+) -> Result<Vec<BuildModules>, Refusal> {
+    refuse_what_cannot_be(choices, facts)?;
+    let one = |kernel: &KernelFacts| {
+        let choices = choices.for_kernel(&kernel.release);
+        Ok(build(&choices, facts, kernel, resolve, &mut Vec::new())?.0)
+    };
+    facts.kernels.iter().map(one).collect()
 }
 
 fn install_steps(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Which installed kernels a choice means, and why some cannot be served. Pure.
 
-use super::choices::{Choices, KernelChoice};
+use super::choices::{Choices, KernelChoice, fits};
 use super::facts::UnusableKernel;
 use crate::detect::{Facts, Finding, Headers, Kernel};
 use crate::engine::plan::Refusal;
@@ -64,7 +64,20 @@ pub fn select<'a>(choices: &Choices, facts: &'a Facts, scratch: bool) -> Result<
             found.dedup_by(|a, b| a.release == b.release);
             found
         }
+        KernelChoice::Matching(patterns) => {
+            let fit = |k: &&Kernel| patterns.iter().any(|p| fits(p, &k.release));
+            let found: Vec<&Kernel> = newest.iter().copied().filter(fit).collect();
+            if found.is_empty() {
+                return Err(Refusal {
+                    code: "kernel-not-installed".to_owned(),
+                    reason: format!("No installed kernel fits {}.", patterns.join(" or ")),
+                    remedy: Some(installed_list(&newest)),
+                });
+            }
+            found
+        }
     };
+    let chosen: Vec<&Kernel> = chosen.into_iter().filter(|k| !choices.skips(&k.release)).collect();
     let mut selected = Selected::default();
     for kernel in chosen {
         match unusable(kernel) {

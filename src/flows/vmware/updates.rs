@@ -6,13 +6,14 @@
 //! `header_postinst.d` (Debian Kernel Handbook, 4.2); `kernel-install(8)` runs `/etc/kernel/install.d` on Fedora and
 //! RHEL; pacman runs `/etc/pacman.d/hooks` (alpm-hooks(5)); Gentoo's installkernel runs either of the first two.
 
-use super::FLOW;
 use super::choices::{Choices, KernelChoice, SourceChoice, UpdateChoice};
+use super::dkms;
 use super::facts::VmwareFacts;
 use crate::detect::Family;
 use crate::engine::Step;
-use crate::engine::plan::{Refusal, Warning};
+use crate::engine::plan::{Note, Refusal, Warning};
 use crate::engine::steps::{RemoveFile, WriteFile};
+use crate::flows::profile::Profile;
 use crate::host::Root;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -85,7 +86,31 @@ pub fn paths() -> impl Iterator<Item = &'static str> {
     [Updater::KernelPackages, Updater::KernelInstall, Updater::Pacman]
         .into_iter()
         .flat_map(|u| u.hooks().into_iter().map(|(path, ..)| path))
+        .chain(dkms::files().into_iter().map(|(path, ..)| path))
         .chain([PROFILE])
+}
+
+/// Why the way that was picked, and what the other one would be.
+pub(super) fn explained(updates: UpdateChoice, facts: &VmwareFacts) -> Option<Note> {
+    let dkms = facts.dkms.as_ref()?;
+    let text = match updates {
+        UpdateChoice::Hook if dkms.installed => {
+            "By the distribution's hooks: a kernel's installation never fails by them, and `hostwright status` tells what \
+             came of it. DKMS is installed here too: --on-kernel-update dkms has it build and sign with its own key, \
+             as for other modules; a module that cannot be built then is an error of the kernel's installation."
+        }
+        UpdateChoice::Hook => {
+            "By the distribution's hooks: a kernel's installation never fails by them, and `hostwright status` tells what \
+             came of it."
+        }
+        UpdateChoice::Dkms => {
+            "By DKMS, which calls Hostwright to build in the sandbox and signs with its own key. A module that cannot be \
+             built is an error of the kernel's installation, as with all of DKMS; with --on-kernel-update hook it never \
+             is."
+        }
+        UpdateChoice::Keep | UpdateChoice::Never => return None,
+    };
+    Some(Note { topic: "kernel updates".to_owned(), text: text.to_owned(), diff: None })
 }
 
 /// The steps that set the hooks up, or take away those that are there.
@@ -100,27 +125,35 @@ pub(super) fn steps(
     let there = |path: &str| facts.files.get(path).and_then(Option::as_deref);
     match choices.updates {
         UpdateChoice::Keep => Ok(Vec::new()),
-        UpdateChoice::Never => Ok(paths()
-            .filter(|path| there(path).is_some())
-            .map(|path| {
-                Step::RemoveFile(RemoveFile {
+        UpdateChoice::Never => {
+            let registration = facts.dkms.as_ref().and_then(dkms::registration);
+            let files = paths().filter(|path| there(path).is_some());
+            let reason = "no modules are built any more when kernels are installed; kept in the journal";
+            Ok(registration.into_iter().chain(files).map(|path| removed(path, reason)).collect())
+        }
+        UpdateChoice::Dkms => {
+            refuse_sealed(choices)?;
+            let hooks = paths().filter(|p| *p != PROFILE && dkms::files().iter().all(|(f, ..)| f != p));
+            let reason = "DKMS builds the modules from now on; kept in the journal";
+            let mut steps: Vec<Step> =
+                hooks.filter(|p| there(p).is_some()).map(|p| removed(p, reason)).collect();
+            let profile = profile(choices);
+            let why = "what modules are built with when a kernel is installed";
+            let mut wanted = vec![(PROFILE, profile.as_str(), why)];
+            wanted.extend(dkms::files());
+            let wanted = wanted.into_iter().filter(|(path, text, _)| there(path) != Some(*text));
+            steps.extend(wanted.map(|(path, text, reason)| {
+                Step::WriteFile(WriteFile {
                     path: path.to_owned(),
-                    reason: "no modules are built any more when kernels are installed; kept in the journal"
-                        .to_owned(),
+                    content: text.to_owned(),
+                    mode: 0o644,
+                    reason: reason.to_owned(),
                 })
-            })
-            .collect()),
+            }));
+            Ok(steps)
+        }
         UpdateChoice::Hook => {
-            if let SourceChoice::Sealed { name, .. } = &choices.source {
-                return Err(Refusal::new(
-                    "sources-not-kept",
-                    format!(
-                        "A kernel update cannot build from {name}: sources that are given by hand are not kept."
-                    ),
-                    "Install the sources where the product has them (/usr/lib/vmware/modules/source), or leave \
-                     --on-kernel-update out.",
-                ));
-            }
+            refuse_sealed(choices)?;
             let Some(updater) = facts.updater else {
                 warnings.push(Warning {
                     message: format!(
@@ -153,6 +186,20 @@ pub(super) fn steps(
     }
 }
 
+fn removed(path: &str, reason: &str) -> Step {
+    Step::RemoveFile(RemoveFile { path: path.to_owned(), reason: reason.to_owned() })
+}
+
+fn refuse_sealed(choices: &Choices) -> Result<(), Refusal> {
+    let SourceChoice::Sealed { name, .. } = &choices.source else { return Ok(()) };
+    Err(Refusal::new(
+        "sources-not-kept",
+        format!("A kernel update cannot build from {name}: sources that are given by hand are not kept."),
+        "Install the sources where the product has them (/usr/lib/vmware/modules/source), or leave \
+         --on-kernel-update out.",
+    ))
+}
+
 /// The profile that hooks build with: these choices, without what is for now and this kernel only.
 fn profile(choices: &Choices) -> String {
     let kept = Choices {
@@ -161,9 +208,7 @@ fn profile(choices: &Choices) -> String {
         enroll: false,
         ..choices.clone()
     };
-    let document =
-        serde_json::json!({ "version": 1, "name": "kernel-updates", "flow": FLOW, "choices": kept });
-    serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
+    Profile::for_vmware("kernel-updates", kept).text()
 }
 
 /// What an event of a kernel led to.
@@ -238,8 +283,7 @@ mod tests {
     #[test]
     fn the_profile_of_the_hooks_is_for_any_kernel_and_sets_up_no_hooks_itself() {
         let choices = Choices { kernels: KernelChoice::Releases(vec!["6.1".into()]), enroll: true, ..hook() };
-        let document: serde_json::Value = serde_json::from_str(&profile(&choices)).unwrap();
-        let kept = Choices::from_json(&document["choices"]).unwrap();
+        let kept = Profile::from_bytes(profile(&choices).as_bytes()).unwrap().flows.vmware.unwrap();
         assert_eq!(
             (kept.kernels, kept.updates, kept.enroll),
             (KernelChoice::Running, UpdateChoice::Keep, false)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Launchers and wishes in, a plan or a refusal out. Pure.
 
-use super::launcher::{fixed, unfixed, wrapper};
-use super::{Choices, FLOW, Launcher, LauncherFacts, NAMES, State, Wish};
+use super::{Choices, FLOW, Launcher, LauncherFacts, State, Wish};
+use crate::detect::launchers::NAMES;
+use crate::detect::launchers::text::{fixed, unfixed, wrapper};
 use crate::engine::Step;
 use crate::engine::plan::{PLAN_VERSION, Permission, Plan, Refusal, Warning};
 use crate::engine::steps::{CopyFile, RemoveFile, WriteFile};

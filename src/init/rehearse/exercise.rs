@@ -106,10 +106,10 @@ fn course(course: &mut Course<'_>, files: &[PathBuf], only_load: bool) -> Result
 }
 
 /// The modules that all this is about; the others are what they need.
-const OURS: [&str; 2] = ["vmmon", "vmnet"];
+pub(super) const OURS: [&str; 2] = ["vmmon", "vmnet"];
 
 /// "/hostwright/modules/02-vm-mon.ko" → "vm_mon", as the kernel calls it.
-fn name_of(file: &Path) -> String {
+pub(super) fn name_of(file: &Path) -> String {
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let numbered = |(number, name): &(&str, &str)| {
         !name.is_empty() && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
@@ -118,7 +118,7 @@ fn name_of(file: &Path) -> String {
     name.replace('-', "_")
 }
 
-fn insert(file: &Path, name: &str) -> Result<Seen, Fault> {
+pub(super) fn insert(file: &Path, name: &str) -> Result<Seen, Fault> {
     let opened = File::open(file).map_err(|e| format!("{}: {e}", file.display()))?;
     let size = opened.metadata().map_or(0, |m| m.len());
     match sys::insert_module(&opened, "") {
@@ -135,7 +135,7 @@ fn insert(file: &Path, name: &str) -> Result<Seen, Fault> {
     }
 }
 
-fn remove(name: &str) -> Result<Seen, Fault> {
+pub(super) fn remove(name: &str) -> Result<Seen, Fault> {
     match sys::remove_module(name) {
         Ok(()) => {}
         // What another one still needs may stay.

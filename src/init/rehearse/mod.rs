@@ -11,6 +11,7 @@
 
 mod exercise;
 mod frames;
+pub mod measure;
 mod vmmon;
 mod vmnet;
 mod words;

@@ -102,7 +102,7 @@ fn set_flags(port: &File, flags: u16) -> Result<(), Fault> {
 }
 
 /// A port that is up.
-fn port(hub: u32) -> Result<File, Fault> {
+pub(super) fn port(hub: u32) -> Result<File, Fault> {
     let port = open(hub)?;
     set_flags(&port, UP).map_err(|e| format!("its flags cannot be set: {e}"))?;
     Ok(port)

@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The assistants, one folder each.
+//! The assistants and views of the flows, one folder each.
 
+pub(super) mod lab;
+pub(super) mod profile;
+pub(super) mod tuning;
+pub(super) mod vgpu;
 pub(super) mod vmware;
+pub(super) mod wayland;

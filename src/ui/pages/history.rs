@@ -4,7 +4,7 @@
 use crate::engine::{RunState, RunSummary, StepState};
 use crate::tell::{self, Mark, Problem};
 use crate::ui::context::Context;
-use crate::ui::i18n::{gettext, gettext_f};
+use crate::ui::i18n::{gettext, gettext_f, told};
 use crate::ui::widgets::{ProblemView, clear, expander, mark_icon, text_row};
 use crate::ui::window::Window;
 use adw::prelude::*;
@@ -119,7 +119,8 @@ fn run_row(run: &RunSummary) -> adw::ExpanderRow {
     let about = if run.problem.is_some() {
         gettext_f("Run {n}", &[("n", &number)])
     } else {
-        let values = [("n", number.as_str()), ("date", &date), ("user", &run.owner.name), ("state", word)];
+        let values =
+            [("n", number.as_str()), ("date", &date), ("user", &run.owner.name), ("state", &told(word))];
         gettext_f("Run {n}, {date}, by {user}: {state}", &values)
     };
     let row = expander(&run.title, &about);
@@ -146,7 +147,7 @@ fn run_row(run: &RunSummary) -> adw::ExpanderRow {
         row.add_action(&action(&gettext("Show"), &run.title, move |window| window.attach(number)));
     } else if run.can_undo {
         row.add_action(&action(&gettext("Take Back\u{2026}"), &run.title, move |window| {
-            window.ask_to_undo(number);
+            window.ask_to_undo(number, Vec::new());
         }));
     }
     row
@@ -154,7 +155,7 @@ fn run_row(run: &RunSummary) -> adw::ExpanderRow {
 
 fn action(label: &str, what: &str, act: impl Fn(&Window) + 'static) -> gtk::Button {
     let button = gtk::Button::builder().label(label).valign(gtk::Align::Center).build();
-    let name = gettext_f("{action}: {what}", &[("action", label), ("what", what)]);
+    let name = gettext_f("{action}: {what}", &[("action", label), ("what", &told(what))]);
     button.update_property(&[gtk::accessible::Property::Label(&name)]);
     button.connect_clicked(move |button| {
         if let Some(window) = Window::of(button) {

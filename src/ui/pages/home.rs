@@ -7,7 +7,9 @@ use crate::flows::vmware::choices::{Choices, KernelChoice};
 use crate::tell::{Mark, Problem};
 use crate::ui::actions::Action;
 use crate::ui::context::Context;
-use crate::ui::i18n::{gettext, gettext_f};
+use crate::ui::flows::vmware::Then;
+use crate::ui::i18n::{gettext, gettext_f, told};
+use crate::ui::machines;
 use crate::ui::widgets::{clear, copied, mark_icon, named_menu, text_row};
 use crate::ui::window::Window;
 use adw::prelude::*;
@@ -30,12 +32,17 @@ mod imp {
         #[template_child]
         pub(super) hero_button: TemplateChild<gtk::Button>,
         #[template_child]
+        pub(super) hero_other: TemplateChild<gtk::Button>,
+        #[template_child]
         pub(super) more: TemplateChild<adw::PreferencesGroup>,
         #[template_child]
         pub(super) menu: TemplateChild<gtk::MenuButton>,
+        #[template_child]
+        pub(super) machine: TemplateChild<gtk::Button>,
         pub(super) rows: RefCell<Vec<gtk::Widget>>,
         pub(super) context: RefCell<Context>,
         pub(super) deed: RefCell<Option<Deed>>,
+        pub(super) other: RefCell<Option<Deed>>,
     }
 
     #[glib::object_subclass]
@@ -80,9 +87,15 @@ impl HomePage {
             self,
             move |_| {
                 let deed = page.imp().deed.borrow().clone();
-                if let Some(deed) = deed {
-                    page.act(&deed);
-                }
+                page.act(deed.as_ref());
+            }
+        ));
+        imp.hero_other.connect_clicked(glib::clone!(
+            #[weak(rename_to = page)]
+            self,
+            move |_| {
+                let deed = page.imp().other.borrow().clone();
+                page.act(deed.as_ref());
             }
         ));
     }
@@ -90,6 +103,13 @@ impl HomePage {
     /// The machine it is about.
     pub(in crate::ui) fn set_context(&self, context: &Context) {
         self.imp().context.replace(context.clone());
+        let button = self.imp().machine.get();
+        context.machine.connect_changed(move |place| {
+            let name = machines::name(place);
+            button.set_label(&name);
+            let label = gettext_f("Machine: {name}", &[("name", &name)]);
+            button.update_property(&[gtk::accessible::Property::Label(&label)]);
+        });
     }
 
     /// Looks at the machine and shows what is seen.
@@ -138,10 +158,13 @@ impl HomePage {
         imp.hero_title.set_label(&first.title);
         imp.hero_text.set_label(&first.text);
         imp.hero_text.set_visible(!first.text.is_empty());
-        let label = label(&first.deed);
-        imp.hero_button.set_visible(label.is_some());
-        imp.hero_button.set_label(label.as_deref().unwrap_or_default());
+        for (button, deed) in [(&imp.hero_button, &first.deed), (&imp.hero_other, &first.other)] {
+            let label = label(deed);
+            button.set_visible(label.is_some());
+            button.set_label(label.as_deref().unwrap_or_default());
+        }
         imp.deed.replace(Some(first.deed.clone()));
+        imp.other.replace(Some(first.other.clone()));
         for line in rest {
             let row = self.row(line);
             imp.more.add(&row);
@@ -153,7 +176,8 @@ impl HomePage {
     fn row(&self, line: &Headline) -> adw::ActionRow {
         let row = text_row(&line.title, &line.text);
         row.add_prefix(&mark_icon(line.mark));
-        if let Some(label) = label(&line.deed) {
+        for deed in [&line.deed, &line.other] {
+            let Some(label) = label(deed) else { continue };
             let button = gtk::Button::builder().label(&label).valign(gtk::Align::Center).build();
             // Several rows may have the same word on their buttons.
             let name = gettext_f("{action}: {what}", &[("action", &label), ("what", &line.title)]);
@@ -161,9 +185,9 @@ impl HomePage {
             button.connect_clicked(glib::clone!(
                 #[weak(rename_to = page)]
                 self,
-                #[strong(rename_to = deed)]
-                line.deed,
-                move |_| page.act(&deed)
+                #[strong]
+                deed,
+                move |_| page.act(Some(&deed))
             ));
             row.add_suffix(&button);
         }
@@ -172,14 +196,20 @@ impl HomePage {
 
     fn show_problem(&self, problem: &Problem) {
         let text = format!("{}\n{}", problem.reason, problem.remedy.as_deref().unwrap_or_default());
-        let title = problem.title.clone();
-        self.show(&[Headline { mark: Mark::Unknown, title, text: text.trim().to_owned(), deed: Deed::None }]);
+        let title = told(&problem.title);
+        self.show(&[Headline {
+            mark: Mark::Unknown,
+            title,
+            text: told(text.trim()),
+            deed: Deed::None,
+            other: Deed::None,
+        }]);
     }
 
     // Do.
 
-    fn act(&self, deed: &Deed) {
-        let Some(window) = Window::of(self) else { return };
+    fn act(&self, deed: Option<&Deed>) {
+        let (Some(deed), Some(window)) = (deed, Window::of(self)) else { return };
         match deed {
             Deed::None => {}
             Deed::Build { kernel } => window.open_vmware(Some(Choices {
@@ -187,7 +217,11 @@ impl HomePage {
                 ..Choices::default()
             })),
             Deed::Copy { command } => copied(self, command),
-            Deed::Undo { run } => window.ask_to_undo(*run),
+            Deed::Undo { run } => window.ask_to_undo(*run, Vec::new()),
+            Deed::Finish { run, request } => {
+                window.ask_to_undo(*run, vec![Then::Review((**request).clone())]);
+            }
+            Deed::Enroll => window.open_vmware(Some(Choices { enroll: true, ..Choices::default() })),
             Deed::Watch { run } => window.attach(*run),
             Deed::Restart => window.ask_to_restart(),
             Deed::History => {
@@ -204,6 +238,8 @@ fn label(deed: &Deed) -> Option<String> {
         Deed::Build { .. } => gettext("Build Them"),
         Deed::Copy { .. } => gettext("Copy the Command"),
         Deed::Undo { .. } => gettext("Take It Back\u{2026}"),
+        Deed::Finish { .. } => gettext("Finish\u{2026}"),
+        Deed::Enroll => gettext("Have It Trusted"),
         Deed::Watch { .. } => gettext("Show"),
         Deed::Restart => gettext("Restart\u{2026}"),
         Deed::History => gettext("History"),

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The saved choices: open, rename, duplicate, remove; to and from files.
 
-use crate::flows::vmware::Choices;
 use crate::profile::{self, Document};
 use crate::tell::Problem;
 use crate::ui::context::Context;
 use crate::ui::dialogs::{self, Question};
-use crate::ui::i18n::{gettext, gettext_f};
+use crate::ui::i18n::{gettext, gettext_f, told};
 use crate::ui::machine::elsewhere;
 use crate::ui::widgets::{badge, clear, named_menu, text_row};
 use crate::ui::window::Window;
@@ -16,8 +15,8 @@ use gtk::{CompositeTemplate, gdk, gio, glib};
 use std::cell::RefCell;
 use std::path::PathBuf;
 
-/// A saved profile: its name, whether it is in use, and its choices or why they cannot be used.
-type Listed = (String, bool, Result<Choices, Problem>);
+/// A saved profile: its name, whether it is in use, and what it holds or why it cannot be used.
+type Listed = (String, bool, Result<Document, Problem>);
 
 mod imp {
     use super::*;
@@ -42,6 +41,12 @@ mod imp {
             class.bind_template();
             class.install_action("profiles.import", None, |page, _, _| page.choose_import());
             let name = Some(glib::VariantTy::STRING);
+            class.install_action("profiles.use", name, |page, _, v| {
+                page.with(v, super::ProfilesPage::use_it);
+            });
+            class.install_action("profiles.use-none", None, |page, _, _| {
+                page.with(Some(&String::new().to_variant()), super::ProfilesPage::use_it);
+            });
             class.install_action("profiles.rename", name, |page, _, v| {
                 page.with(v, super::ProfilesPage::rename);
             });
@@ -124,25 +129,34 @@ impl ProfilesPage {
         imp.stack.set_visible_child_name(if all.is_empty() { "empty" } else { "profiles" });
     }
 
-    fn row(&self, (name, in_use, choices): &Listed) -> adw::ActionRow {
-        let text = match choices {
-            Ok(choices) => profile::summary(choices),
-            Err(problem) => gettext_f("Cannot be used: {reason}", &[("reason", &problem.reason)]),
+    fn row(&self, (name, in_use, document): &Listed) -> adw::ActionRow {
+        let text = match document {
+            Ok(document) => profile::summary(document),
+            Err(problem) => gettext_f("Cannot be used: {reason}", &[("reason", &told(&problem.reason))]),
         };
         let row = text_row(name, &text);
         if *in_use {
             row.add_suffix(&badge(&gettext("In use"), true));
         }
         let menu = gio::Menu::new();
+        let target = name.to_variant();
+        let add = |label: &str, action: &str, target: Option<&glib::Variant>| {
+            let item = gio::MenuItem::new(Some(label), None);
+            item.set_action_and_target_value(Some(action), target);
+            menu.append_item(&item);
+        };
+        if *in_use {
+            add(&gettext("Stop _Using It"), "profiles.use-none", None);
+        } else if document.is_ok() {
+            add(&gettext("_Use"), "profiles.use", Some(&target));
+        }
         for (label, action) in [
             (gettext("_Rename\u{2026}"), "profiles.rename"),
             (gettext("_Duplicate\u{2026}"), "profiles.duplicate"),
             (gettext("_Export\u{2026}"), "profiles.export"),
             (gettext("Re_move\u{2026}"), "profiles.remove"),
         ] {
-            let item = gio::MenuItem::new(Some(&label), None);
-            item.set_action_and_target_value(Some(action), Some(&name.to_variant()));
-            menu.append_item(&item);
+            add(&label, action, Some(&target));
         }
         let more = gtk::MenuButton::builder()
             .icon_name("view-more-symbolic")
@@ -153,12 +167,12 @@ impl ProfilesPage {
             .build();
         named_menu(&more, &gettext_f("More: {name}", &[("name", name)]));
         row.add_suffix(&more);
-        if let Ok(choices) = choices {
+        if let Ok(document) = document {
             row.set_activatable(true);
-            let choices = choices.clone();
+            let document = document.clone();
             row.connect_activated(move |row| {
                 if let Some(window) = Window::of(row) {
-                    window.open_vmware(Some(choices.clone()));
+                    window.begin_with(&document);
                 }
             });
         }
@@ -192,6 +206,16 @@ impl ProfilesPage {
         });
     }
 
+    /// The assistant, the command line and builds for new kernels begin with it from now on. An empty name: with none.
+    async fn use_it(self, window: Window, name: String) -> Result<(), Problem> {
+        let used = name.clone();
+        elsewhere(move || profile::use_one((!name.is_empty()).then_some(name.as_str()))).await?;
+        if !used.is_empty() {
+            window.toast(&gettext_f("\u{201c}{name}\u{201d} is in use", &[("name", &used)]));
+        }
+        Ok(())
+    }
+
     async fn rename(self, window: Window, name: String) -> Result<(), Problem> {
         let Some(new) = dialogs::ask_name(&window, &gettext("Rename"), &name).await else { return Ok(()) };
         if new == name {
@@ -199,7 +223,7 @@ impl ProfilesPage {
         }
         elsewhere(move || {
             let root = profile::made_folder()?;
-            let (mut document, _) = profile::load(&root, &name)?;
+            let mut document = profile::load(&root, &name)?;
             document.name = new;
             profile::store(&root, &document, false)?;
             if profile::name_in_use(&root)?.as_deref() == Some(&name) {
@@ -217,7 +241,7 @@ impl ProfilesPage {
         };
         elsewhere(move || {
             let root = profile::made_folder()?;
-            let (mut document, _) = profile::load(&root, &name)?;
+            let mut document = profile::load(&root, &name)?;
             document.name = new;
             profile::store(&root, &document, false)
         })
@@ -238,8 +262,8 @@ impl ProfilesPage {
         }
         let Some(path) = dialog.file().as_ref().and_then(gio::prelude::FileExt::path) else { return Ok(()) };
         elsewhere(move || {
-            let (document, _) = profile::load(&profile::made_folder()?, &name)?;
-            std::fs::write(&path, text(&document)?).map_err(|e| Problem::file("write", &path, &e))
+            let document = profile::load(&profile::made_folder()?, &name)?;
+            std::fs::write(&path, document.text()).map_err(|e| Problem::file("write", &path, &e))
         })
         .await?;
         window.toast(&gettext("Exported"));
@@ -291,7 +315,7 @@ impl ProfilesPage {
         let page = self.clone();
         glib::spawn_future_local(async move {
             let imported = elsewhere(move || {
-                let (document, _) = profile::read_file(&path)?;
+                let document = profile::read_file(&path)?;
                 profile::store(&profile::made_folder()?, &document, false)?;
                 Ok(document.name)
             });
@@ -321,15 +345,9 @@ fn listed() -> Result<Vec<Listed>, Problem> {
     Ok(names
         .into_iter()
         .map(|name| {
-            let choices = profile::load(&root, &name).map(|(_, choices)| choices);
+            let document = profile::load(&root, &name);
             let in_use = used.as_deref() == Some(&name);
-            (name, in_use, choices)
+            (name, in_use, document)
         })
         .collect())
-}
-
-fn text(document: &Document) -> Result<String, Problem> {
-    serde_json::to_string_pretty(document)
-        .map(|text| format!("{text}\n"))
-        .map_err(|e| Problem::internal("write the profile", &e))
 }

@@ -3,7 +3,8 @@
 
 use crate::engine::{Reversal, UndoPreview, UndoStep};
 use crate::tell::{self, Mark, Row};
-use crate::ui::i18n::{gettext, gettext_f};
+use crate::ui::dialogs;
+use crate::ui::i18n::{gettext, gettext_f, told};
 use crate::ui::widgets::{finding, text_row};
 use adw::prelude::*;
 use gtk::glib;
@@ -39,13 +40,7 @@ pub(in crate::ui) fn show(parent: &impl IsA<gtk::Window>, preview: &UndoPreview,
     ));
     header.pack_start(&cancel);
     header.pack_end(&confirm);
-    let escape = gtk::Shortcut::new(
-        gtk::ShortcutTrigger::parse_string("Escape"),
-        Some(gtk::NamedAction::new("window.close")),
-    );
-    let keys = gtk::ShortcutController::new();
-    keys.add_shortcut(escape);
-    window.add_controller(keys);
+    dialogs::close_by_escape(&window);
     let column = gtk::Box::new(gtk::Orientation::Vertical, 0);
     column.append(&header);
     column.append(&page(preview));
@@ -59,7 +54,7 @@ fn page(preview: &UndoPreview) -> adw::PreferencesPage {
     page.set_vexpand(true);
     let group = adw::PreferencesGroup::new();
     let run = preview.run.to_string();
-    let head = gettext_f("Run {n}: {title}", &[("n", &run), ("title", &preview.title)]);
+    let head = gettext_f("Run {n}: {title}", &[("n", &run), ("title", &told(&preview.title))]);
     group.set_title(&glib::markup_escape_text(&head));
     if let Some(why) = &preview.refused {
         group.add(&finding(&Row::new(Mark::Bad, &gettext("It cannot be taken back now"), why.as_str())));
@@ -90,11 +85,11 @@ fn step_row(step: &UndoStep) -> adw::ActionRow {
         Reversal::Full => {}
         Reversal::Partial { what } => {
             mark = Mark::Warning;
-            lines.push(gettext_f("Does not come back: {what}", &[("what", what)]));
+            lines.push(gettext_f("Does not come back: {what}", &[("what", &told(what))]));
         }
         Reversal::None { why } => {
             mark = Mark::Warning;
-            lines.push(gettext_f("Cannot be undone: {why}", &[("why", why)]));
+            lines.push(gettext_f("Cannot be undone: {why}", &[("why", &told(why))]));
         }
     }
     for drift in &step.drift {

@@ -15,6 +15,9 @@ pub(in crate::ui) const LIMIT: usize = 200_000;
 /// How many lines go at once when there are too many: going one by one would be a change of the list for each.
 const CHUNK: usize = LIMIT / 20;
 
+/// How many lines are looked at before the main loop has its turn: a few milliseconds.
+const SLICE: usize = 20_000;
+
 /// What kind of line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ui) enum Kind {
@@ -28,6 +31,8 @@ pub(in crate::ui) enum Kind {
     Error,
     /// A word of Hostwright's.
     Note,
+    /// Something was looked at, and is as it should be.
+    Good,
 }
 
 impl Kind {
@@ -151,12 +156,73 @@ impl Lines {
         }
     }
 
-    fn find(&self, from: usize, forward: bool, fits: impl Fn(&Line) -> bool) -> Option<usize> {
-        let n = self.shown.len();
-        (1..=n)
-            .map(|i| if forward { (from + i) % n } else { (from + n - i % n) % n })
-            .find(|p| self.at(*p).is_some_and(|k| fits(&k.line)))
+    /// Looks at no more than [`SLICE`] kept lines, shown or folded, for the next that fits, beginning beside `from` and
+    /// going round the end of the log. `left` is how many may still be looked at in the whole search.
+    fn find(&self, from: u64, forward: bool, left: usize, fits: impl Fn(&Line) -> bool) -> Found {
+        let n = self.kept.len();
+        let left = left.min(n);
+        if left == 0 {
+            return Found::Nowhere;
+        }
+        // What was dropped meanwhile is before the first.
+        let at = usize::try_from(from.saturating_sub(self.first)).unwrap_or(0).min(n - 1);
+        let here = |i: usize| if forward { (at + i) % n } else { (at + n - i % n) % n };
+        let number = |p: usize| self.first + p as u64;
+        let looked = left.min(SLICE);
+        match (1..=looked).map(here).find(|p| fits(&self.kept[*p].line)) {
+            Some(position) => Found::At(number(position)),
+            None if looked == left => Found::Nowhere,
+            None => Found::NotYet { from: number(here(looked)), left: left - looked },
+        }
     }
+
+    /// How many of no more than [`SLICE`] kept lines from a number on fit, and where to go on.
+    fn count(&self, from: u64, fits: impl Fn(&Line) -> bool) -> (usize, Option<u64>) {
+        let at = usize::try_from(from.saturating_sub(self.first)).unwrap_or(0).min(self.kept.len());
+        let end = (at + SLICE).min(self.kept.len());
+        let n = self.kept.range(at..end).filter(|k| fits(&k.line)).count();
+        (n, (end < self.kept.len()).then(|| self.first + end as u64))
+    }
+
+    /// Where a kept line is shown; its section is unfolded for that, which may change the list.
+    fn reveal(&mut self, number: u64) -> (Option<usize>, Option<Change>) {
+        let Some(section) = self.get(number).map(|k| k.section) else { return (None, None) };
+        let mut change = None;
+        if self.folded.contains(&section) {
+            let head = self.shown.partition_point(|n| self.get(*n).is_none_or(|k| k.section < section));
+            change = if self.at(head).is_some_and(|k| k.section == section) {
+                self.toggle(head)
+            } else {
+                // Its title was dropped: nothing of it is shown.
+                self.folded.remove(&section);
+                let inside: Vec<u64> = (self.first..self.first + self.kept.len() as u64)
+                    .skip_while(|n| self.get(*n).is_some_and(|k| k.section < section))
+                    .take_while(|n| self.get(*n).is_some_and(|k| k.section == section))
+                    .collect();
+                let tail = self.shown.split_off(head);
+                self.shown.extend(&inside);
+                self.shown.extend(tail);
+                Some((head, 0, inside.len()))
+            };
+        }
+        (self.shown.binary_search(&number).ok(), change)
+    }
+}
+
+/// How far a search came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::ui) enum Found {
+    /// The number of a line that fits.
+    At(u64),
+    /// No line fits.
+    Nowhere,
+    /// Not all were looked at: to be asked again with these, after the main loop had its turn.
+    NotYet {
+        /// Where it stopped.
+        from: u64,
+        /// How many are left.
+        left: usize,
+    },
 }
 
 mod imp {
@@ -235,16 +301,34 @@ impl LogModel {
         self.tell((0, gone, 0));
     }
 
-    /// The next shown line that fits, round the end of the log.
-    pub(in crate::ui) fn find(&self, from: u32, forward: bool, fits: impl Fn(&Line) -> bool) -> Option<u32> {
-        let found = self.imp().lines.borrow().find(from as usize, forward, fits)?;
-        u32::try_from(found).ok()
+    /// The next line that fits, a slice at a time.
+    pub(in crate::ui) fn find(
+        &self,
+        from: u64,
+        forward: bool,
+        left: usize,
+        fits: impl Fn(&Line) -> bool,
+    ) -> Found {
+        self.imp().lines.borrow().find(from, forward, left, fits)
     }
 
-    /// How many shown lines fit.
-    pub(in crate::ui) fn count(&self, fits: impl Fn(&Line) -> bool) -> usize {
-        let lines = self.imp().lines.borrow();
-        (0..lines.shown.len()).filter(|p| lines.at(*p).is_some_and(|k| fits(&k.line))).count()
+    /// How many lines fit, a slice at a time; from where to go on, if that was not all.
+    pub(in crate::ui) fn count(&self, from: u64, fits: impl Fn(&Line) -> bool) -> (usize, Option<u64>) {
+        self.imp().lines.borrow().count(from, fits)
+    }
+
+    /// Where the line of a number is shown, unfolded if need be.
+    pub(in crate::ui) fn reveal(&self, number: u64) -> Option<u32> {
+        let (position, change) = self.imp().lines.borrow_mut().reveal(number);
+        if let Some(change) = change {
+            self.tell(change);
+        }
+        u32::try_from(position?).ok()
+    }
+
+    /// How many lines are kept, shown or folded.
+    pub(in crate::ui) fn len(&self) -> usize {
+        self.imp().lines.borrow().kept.len()
     }
 
     /// How many errors and warnings are kept.
@@ -341,10 +425,61 @@ mod tests {
         let lines = two_steps();
         let problem = |l: &Line| l.kind.is_problem();
         for from in 0..5 {
-            assert_eq!(lines.find(from, true, problem), Some(2), "{from}");
-            assert_eq!(lines.find(from, false, problem), Some(2), "{from}");
+            assert_eq!(lines.find(from, true, LIMIT, problem), Found::At(2), "{from}");
+            assert_eq!(lines.find(from, false, LIMIT, problem), Found::At(2), "{from}");
         }
-        assert_eq!(lines.find(4, true, |l| l.text == "a"), Some(1));
-        assert_eq!(Lines::default().find(0, true, |_| true), None);
+        assert_eq!(lines.find(4, true, LIMIT, |l| l.text == "a"), Found::At(1));
+        assert_eq!(lines.find(4, true, LIMIT, |_| false), Found::Nowhere);
+        assert_eq!(Lines::default().find(0, true, LIMIT, |_| true), Found::Nowhere);
+    }
+
+    #[test]
+    fn a_long_search_is_done_in_slices_and_misses_nothing() {
+        let mut lines = two_steps();
+        lines.append((0..3 * SLICE).map(|_| line(Kind::Output, "x")).collect());
+        lines.append(vec![line(Kind::Output, "the last")]);
+        for forward in [true, false] {
+            let (mut from, mut left, mut slices) = (5, LIMIT, 0);
+            let found = loop {
+                slices += 1;
+                match lines.find(from, forward, left, |l| l.text == "c") {
+                    Found::NotYet { from: f, left: l } => (from, left) = (f, l),
+                    found => break found,
+                }
+            };
+            assert_eq!((found, slices), (Found::At(4), if forward { 4 } else { 1 }));
+        }
+        let (mut from, mut sum) = (Some(0), 0);
+        while let Some(at) = from {
+            let (n, next) = lines.count(at, |l| l.text == "x" || l.text == "the last");
+            (from, sum) = (next, sum + n);
+        }
+        assert_eq!(sum, 3 * SLICE + 1);
+    }
+
+    #[test]
+    fn what_is_found_in_a_folded_step_unfolds_it() {
+        let mut lines = two_steps();
+        lines.toggle(0);
+        lines.toggle(1);
+        assert_eq!(shown(&lines), ["one", "two"]);
+        assert_eq!(lines.reveal(2), (Some(2), Some((0, 1, 3))));
+        assert_eq!(shown(&lines), ["one", "a", "b", "two"]);
+        assert_eq!(lines.reveal(1), (Some(1), None));
+        assert_eq!(lines.reveal(99), (None, None));
+    }
+
+    #[test]
+    fn a_step_without_its_title_is_unfolded_where_it_was() {
+        let mut lines = two_steps();
+        lines.append((0..LIMIT).map(|_| line(Kind::Output, "x")).collect());
+        lines.append(vec![line(Kind::Step, "three")]);
+        lines.toggle(10);
+        assert_eq!(shown(&lines), ["three"]);
+        let number = lines.first + 7;
+        let (position, change) = lines.reveal(number);
+        assert_eq!(position, Some(7));
+        assert_eq!(change.map(|c| (c.0, c.1)), Some((0, 0)));
+        assert_eq!(lines.shown.len(), lines.kept.len());
     }
 }

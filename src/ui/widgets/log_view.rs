@@ -3,7 +3,7 @@
 //! the next; folds step by step.
 
 use super::copied;
-use super::log_model::{Item, Kind, Line, LogModel};
+use super::log_model::{Found, Item, Kind, Line, LogModel};
 use crate::tell::Problem;
 use crate::ui::i18n::{gettext, gettext_f, ngettext_f};
 use crate::ui::machine::elsewhere;
@@ -11,7 +11,8 @@ use crate::ui::window::Window;
 use adw::prelude::*;
 use adw::subclass::prelude::*;
 use gtk::glib::{self, BoxedAnyObject};
-use gtk::{CompositeTemplate, gdk, gio};
+use gtk::{CompositeTemplate, gdk, gio, pango};
+use regex::{Regex, RegexBuilder};
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
@@ -56,10 +57,14 @@ mod imp {
         pub(super) flush: RefCell<Option<glib::SourceId>>,
         /// Where the list was scrolled to last.
         pub(super) value: Cell<f64>,
-        /// Where the search or the jump to a problem is.
-        pub(super) cursor: Cell<u32>,
-        /// What is searched for, in small letters.
-        pub(super) query: RefCell<String>,
+        /// The number of the line where the search or the jump to a problem is.
+        pub(super) cursor: Cell<u64>,
+        /// What is searched for.
+        pub(super) query: RefCell<Option<Regex>>,
+        /// Which search is the newest; older ones stop.
+        pub(super) searches: Cell<u32>,
+        /// The rows that there are, to show what a new search found in them.
+        pub(super) rows: RefCell<Vec<glib::WeakRef<gtk::ListItem>>>,
     }
 
     #[glib::object_subclass]
@@ -182,6 +187,7 @@ impl LogView {
                 row.append(&fold);
                 row.append(&label);
                 item.set_child(Some(&row));
+                view.imp().rows.borrow_mut().push(item.downgrade());
             }
         ));
         factory.connect_bind(glib::clone!(
@@ -208,7 +214,8 @@ impl LogView {
             Kind::Step => ("pan-down-symbolic", Some("step")),
             Kind::Warning => ("dialog-warning-symbolic", Some("warning")),
             Kind::Error => ("dialog-error-symbolic", Some("error")),
-            Kind::Note => ("dialog-information-symbolic", None),
+            Kind::Note => ("hostwright-info-symbolic", None),
+            Kind::Good => ("emblem-ok-symbolic", None),
             Kind::Output => ("", None),
         };
         fold.set_icon_name(Some(icon));
@@ -216,11 +223,8 @@ impl LogView {
         if let Some(class) = class {
             label.add_css_class(class);
         }
-        let query = self.imp().query.borrow();
-        if !query.is_empty() && fits(&line.text, &query) {
-            label.add_css_class("found");
-        }
         label.set_label(&line.text);
+        self.mark_found(&label);
         // Long lines are cut at the edge; here they are whole.
         let long = line.text.len() > 60;
         label.set_tooltip_text(long.then_some(line.text.as_str()));
@@ -233,11 +237,44 @@ impl LogView {
         Some(())
     }
 
+    /// Marks what the search found in a line.
+    fn mark_found(&self, label: &gtk::Label) {
+        let query = self.imp().query.borrow();
+        let attributes = query.as_ref().map(|query| {
+            let list = pango::AttrList::new();
+            for found in query.find_iter(&label.label()).filter(|f| !f.is_empty()) {
+                // Black on yellow is read on light and on dark alike.
+                for mut attribute in [
+                    pango::AttrColor::new_background(0xf9f9, 0xf0f0, 0x6b6b),
+                    pango::AttrColor::new_foreground(0, 0, 0),
+                ] {
+                    attribute.set_start_index(u32::try_from(found.start()).unwrap_or(0));
+                    attribute.set_end_index(u32::try_from(found.end()).unwrap_or(0));
+                    list.insert(attribute);
+                }
+            }
+            list
+        });
+        label.set_attributes(attributes.as_ref());
+    }
+
+    /// The same in all rows that there are.
+    fn mark_all_found(&self) {
+        self.imp().rows.borrow_mut().retain(|item| {
+            let Some(item) = item.upgrade() else { return false };
+            if let Some(label) = item.child().and_then(|row| row.last_child()).and_downcast::<gtk::Label>() {
+                self.mark_found(&label);
+            }
+            true
+        });
+    }
+
     /// Forgets what is there.
     pub(in crate::ui) fn clear(&self) {
         let imp = self.imp();
         imp.waiting.borrow_mut().clear();
         imp.model.clear();
+        imp.cursor.set(0);
         imp.follow_button.set_active(true);
         self.tell_size();
     }
@@ -272,15 +309,15 @@ impl LogView {
         imp.next_problem.set_sensitive(problems > 0);
         let text = ngettext_f("{n} error or warning", "{n} errors and warnings", problems);
         imp.next_problem.update_property(&[gtk::accessible::Property::Label(&text)]);
-        if imp.query.borrow().is_empty() {
-            let lines = imp.model.n_items() as usize;
+        if imp.query.borrow().is_none() {
+            let lines = imp.model.len();
             imp.status.set_label(&ngettext_f("{n} line", "{n} lines", lines));
         }
     }
 
     // React.
 
-    fn toggle(&self, position: u32) {
+    pub(in crate::ui) fn toggle(&self, position: u32) {
         // What a person looks at stays where it is.
         self.imp().follow_button.set_active(false);
         self.imp().model.toggle(position);
@@ -299,32 +336,84 @@ impl LogView {
         // Up is a wish to read; at the end again is a wish to follow.
         if adjustment.value() < before - 1.0 && adjustment.value() < end - 40.0 {
             imp.follow_button.set_active(false);
+        } else if adjustment.value() > before && adjustment.value() > end - 1.0 {
+            imp.follow_button.set_active(true);
         }
+    }
+
+    /// Searches as if this were typed.
+    pub(in crate::ui) fn search_for(&self, text: &str) {
+        self.imp().search.set_text(text);
+        self.search_changed();
     }
 
     fn search_changed(&self) {
         let imp = self.imp();
-        imp.query.replace(imp.search.text().to_lowercase());
-        if imp.query.borrow().is_empty() {
-            self.tell_size();
+        imp.query.replace(query(&imp.search.text()));
+        self.mark_all_found();
+        let search = imp.searches.get().wrapping_add(1);
+        imp.searches.set(search);
+        self.tell_size();
+        if imp.query.borrow().is_none() {
             return;
         }
-        let n = imp.model.count(|l| fits(&l.text, &imp.query.borrow()));
-        imp.status.set_label(&ngettext_f("{n} match", "{n} matches", n));
         self.find_next(true);
+        glib::spawn_future_local(glib::clone!(
+            #[weak(rename_to = view)]
+            self,
+            async move { view.count_matches(search).await }
+        ));
+    }
+
+    /// Counts what fits a slice at a time, as long as nothing else is searched for.
+    async fn count_matches(&self, search: u32) {
+        let imp = self.imp();
+        let (mut from, mut sum) = (Some(0), 0);
+        while let Some(at) = from {
+            let (n, next) = match imp.query.borrow().as_ref() {
+                Some(query) if imp.searches.get() == search => {
+                    imp.model.count(at, |l| query.is_match(&l.text))
+                }
+                _ => return,
+            };
+            (from, sum) = (next, sum + n);
+            glib::timeout_future(Duration::ZERO).await;
+        }
+        if imp.searches.get() == search {
+            imp.status.set_label(&ngettext_f("{n} match", "{n} matches", sum));
+        }
     }
 
     fn find_next(&self, forward: bool) {
-        let imp = self.imp();
-        let query = imp.query.borrow().clone();
-        if !query.is_empty() {
-            self.go_to(imp.model.find(imp.cursor.get(), forward, |l| fits(&l.text, &query)));
+        if let Some(query) = self.imp().query.borrow().clone() {
+            self.go_to_next(forward, move |l| query.is_match(&l.text));
         }
     }
 
-    fn to_next_problem(&self) {
-        let imp = self.imp();
-        self.go_to(imp.model.find(imp.cursor.get(), true, |l| l.kind.is_problem()));
+    /// Goes to the next error or warning.
+    pub(in crate::ui) fn to_next_problem(&self) {
+        self.go_to_next(true, |l| l.kind.is_problem());
+    }
+
+    /// Goes to the next line that fits. A log is long: the main loop has its turn in between.
+    fn go_to_next(&self, forward: bool, fits: impl Fn(&Line) -> bool + 'static) {
+        let search = self.imp().searches.get();
+        glib::spawn_future_local(glib::clone!(
+            #[weak(rename_to = view)]
+            self,
+            async move {
+                let imp = view.imp();
+                let (mut from, mut left) = (imp.cursor.get(), imp.model.len());
+                while imp.searches.get() == search {
+                    match imp.model.find(from, forward, left, &fits) {
+                        Found::At(number) => return view.go_to(number),
+                        Found::Nowhere => return,
+                        Found::NotYet { from: f, left: l } => (from, left) = (f, l),
+                    }
+                    glib::timeout_future(Duration::ZERO).await;
+                }
+            }
+        ));
     }
 
     fn copy_selected(&self) -> glib::Propagation {
@@ -353,14 +442,16 @@ impl LogView {
             None,
         );
         dialog.set_current_name("hostwright.log");
-        let text = self.imp().model.text();
+        let model = self.imp().model.clone();
         glib::spawn_future_local(async move {
             if dialog.run_future().await != gtk::ResponseType::Accept {
                 return;
             }
             let Some(path) = dialog.file().as_ref().and_then(gio::prelude::FileExt::path) else { return };
-            let written =
-                elsewhere(move || std::fs::write(&path, text).map_err(|e| Problem::file("write", &path, &e)));
+            let text = model.text();
+            let written = elsewhere(move || {
+                write_whole(&path, text.as_bytes()).map_err(|e| Problem::file("write", &path, &e))
+            });
             match (written.await, window) {
                 (Ok(()), Some(window)) => window.toast(&gettext("Saved")),
                 (Err(problem), Some(window)) => window.tell(&problem),
@@ -386,11 +477,11 @@ impl LogView {
         let _ = self.imp().list.activate_action("list.scroll-to-item", Some(&last.to_variant()));
     }
 
-    fn go_to(&self, position: Option<u32>) {
-        let Some(position) = position else { return };
+    fn go_to(&self, number: u64) {
         let imp = self.imp();
-        imp.cursor.set(position);
+        imp.cursor.set(number);
         imp.follow_button.set_active(false);
+        let Some(position) = imp.model.reveal(number) else { return };
         if let Some(selection) = imp.selection.borrow().as_ref() {
             selection.select_item(position, true);
         }
@@ -407,7 +498,24 @@ fn on_flush(view: &LogView) -> impl FnOnce() + 'static {
     }
 }
 
-/// Whether a line holds what is searched for, which is in small letters already.
-fn fits(text: &str, query: &str) -> bool {
-    text.to_lowercase().contains(query)
+/// What to look for: these words as they are, in large and small letters alike. Nothing for no words.
+fn query(words: &str) -> Option<Regex> {
+    if words.is_empty() {
+        return None;
+    }
+    RegexBuilder::new(&regex::escape(words)).case_insensitive(true).build().ok()
+}
+
+/// Writes a file beside its place and moves it there when it is whole: a full disk loses nothing that was there.
+fn write_whole(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .permissions(std::fs::Permissions::from_mode(0o666)) // less what the person's umask takes
+        .tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|e| e.error)?;
+    Ok(())
 }

@@ -15,6 +15,6 @@ pub(super) use log_view::LogView;
 pub(super) use page_head::PageHead;
 pub(super) use problem_view::ProblemView;
 pub(super) use rows::{
-    badge, clear, copied, copy_button, expander, finding, mark_icon, named_menu, text_row,
+    badge, clear, copied, copy_button, expander, finding, mark_icon, named, named_menu, text_row,
 };
 pub(super) use side_by_side::SideBySide;

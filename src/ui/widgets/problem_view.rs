@@ -3,6 +3,7 @@
 
 use super::copied;
 use crate::tell::{Exit, Problem};
+use crate::ui::i18n::told;
 use adw::prelude::*;
 use adw::subclass::prelude::*;
 use gtk::{CompositeTemplate, glib};
@@ -74,11 +75,11 @@ impl ProblemView {
         } else {
             "dialog-error-symbolic"
         }));
-        imp.title.set_label(&problem.title);
-        imp.reason.set_label(problem.reason.trim());
+        imp.title.set_label(&told(&problem.title));
+        imp.reason.set_label(&told(problem.reason.trim()));
         imp.reason.set_visible(!problem.reason.is_empty());
         imp.remedy_box.set_visible(problem.remedy.is_some());
-        imp.remedy.set_label(problem.remedy.as_deref().unwrap_or_default());
-        self.update_property(&[gtk::accessible::Property::Label(&problem.title)]);
+        imp.remedy.set_label(&told(problem.remedy.as_deref().unwrap_or_default()));
+        self.update_property(&[gtk::accessible::Property::Label(&told(&problem.title))]);
     }
 }

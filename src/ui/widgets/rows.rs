@@ -2,7 +2,7 @@
 //! Rows of lists, and the small things in them.
 
 use crate::tell::{Mark, Row};
-use crate::ui::i18n::gettext;
+use crate::ui::i18n::{gettext, told};
 use crate::ui::window::Window;
 use adw::prelude::*;
 
@@ -22,23 +22,25 @@ pub(in crate::ui) fn mark_icon(mark: Mark) -> gtk::Image {
     image
 }
 
-/// A row of plain text that wraps.
+/// A row of plain text that wraps. The words may be the library's.
 pub(in crate::ui) fn text_row(title: &str, text: &str) -> adw::ActionRow {
-    let row = adw::ActionRow::builder().use_markup(false).title(title).subtitle(text.trim()).build();
+    let (title, text) = (told(title), told(text.trim()));
+    let row = adw::ActionRow::builder().use_markup(false).title(title).subtitle(text).build();
     row.set_title_lines(0);
     row.set_subtitle_lines(0);
     row
 }
 
-/// A row for one thing that was looked at, with what to do about it.
+/// A row for one thing that was looked at, with what to do about it. The words are the library's.
 pub(in crate::ui) fn finding(found: &Row) -> adw::ActionRow {
     let row =
         if found.label.is_empty() { text_row(&found.text, "") } else { text_row(&found.label, &found.text) };
     row.add_prefix(&mark_icon(found.mark));
     if let Some(remedy) = &found.remedy {
-        let text = if found.label.is_empty() { remedy.clone() } else { format!("{}\n{remedy}", found.text) };
-        row.set_subtitle(&text);
-        row.add_suffix(&copy_button(remedy));
+        let remedy = told(remedy);
+        let text = row.subtitle().map(|said| format!("{said}\n{remedy}")).unwrap_or_default();
+        row.set_subtitle(text.trim());
+        row.add_suffix(&copy_button(&remedy));
     }
     row
 }
@@ -56,11 +58,11 @@ pub(in crate::ui) fn named_menu(button: &gtk::MenuButton, name: &str) {
     }
 }
 
-/// A row that opens. Its texts are no markup: they are words of machines, too.
+/// A row that opens. Its texts are no markup: they are words of machines, too, and may be the library's.
 pub(in crate::ui) fn expander(title: &str, text: &str) -> adw::ExpanderRow {
     // libadwaita 1.2 does not hand `use-markup` on to the second line of this row.
     let escaped = gtk::glib::markup_escape_text;
-    adw::ExpanderRow::builder().title(escaped(title)).subtitle(escaped(text)).build()
+    adw::ExpanderRow::builder().title(escaped(&told(title))).subtitle(escaped(&told(text))).build()
 }
 
 /// A button that copies a text: a command that a person may want to paste.

@@ -12,6 +12,7 @@ use super::super::LabError;
 use super::super::job::Job;
 use super::super::tools;
 use super::medium::Medium;
+use super::signed::Signed;
 use crate::host::Command;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -38,7 +39,7 @@ const BOOT_CODE: usize = 0x1b8;
 const BLOCK_LIST: usize = 0x200 - 12;
 
 /// Modules of GRUB that are in its images, so that it needs none from the disk.
-const MODULES: [&str; 14] = [
+pub(super) const MODULES: [&str; 14] = [
     "part_gpt",
     "ext2",
     "fat",
@@ -56,7 +57,11 @@ const MODULES: [&str; 14] = [
 ];
 
 /// Writes the disk image.
-pub(super) fn write(job: &mut Job<'_>, medium: &Medium<'_>) -> Result<PathBuf, LabError> {
+pub(super) fn write(
+    job: &mut Job<'_>,
+    medium: &Medium<'_>,
+    signed: Option<&Signed>,
+) -> Result<PathBuf, LabError> {
     let stage = medium.lay_out(job)?;
     let label = label(medium.name);
     let size = live_size(&stage)?;
@@ -70,6 +75,7 @@ pub(super) fn write(job: &mut Job<'_>, medium: &Medium<'_>) -> Result<PathBuf, L
     job.run(&ext4_command(&disk, &stage, size, &label))?;
     let (core, efi) = grub_images(job, &label)?;
     job.run(&fat_command(&disk))?;
+    let efi = signed.map_or_else(|| vec![(efi, "BOOTX64.EFI")], Signed::files);
     for command in copy_commands(&disk, &efi) {
         job.run(&command)?;
     }
@@ -135,17 +141,18 @@ fn fat_command(disk: &Path) -> Command {
 
 /// mtools(1) write into the FAT file system at an offset of the image; a path with `@@` in it would be
 /// misread, so the image is named by where it is: the build's own folder.
-fn copy_commands(disk: &Path, efi: &Path) -> Vec<Command> {
+fn copy_commands(disk: &Path, efi: &[(PathBuf, &str)]) -> Vec<Command> {
     let (folder, name) =
         (disk.parent().unwrap_or_else(|| Path::new("/")), disk.file_name().unwrap_or_default());
     let image = format!("{}@@{}", name.to_string_lossy(), ESP.0);
     let tool = |program: &str| {
         Command::new(program).env("MTOOLS_SKIP_CHECK", "1").cwd(folder).args(["-i", image.as_str()])
     };
-    vec![
-        tool("mmd").args(["::/EFI", "::/EFI/BOOT"]),
-        tool("mcopy").args([efi.display().to_string(), "::/EFI/BOOT/BOOTX64.EFI".to_owned()]),
-    ]
+    let mut all = vec![tool("mmd").args(["::/EFI", "::/EFI/BOOT"])];
+    for (path, name) in efi {
+        all.push(tool("mcopy").args([path.display().to_string(), format!("::/EFI/BOOT/{name}")]));
+    }
+    all
 }
 
 /// Makes GRUB's images for BIOS and UEFI.
@@ -230,7 +237,7 @@ mod tests {
         assert!(table.contains("start=2048, size=2048,") && table.contains("start=4096, size=81920,"));
         assert!(table.contains("start=86016, size=204800,"));
         assert!(command.args.contains(&"/a b,c/x.img".to_owned()));
-        let copy = copy_commands(Path::new("/a@@b/x.img"), Path::new("/w/e.efi"));
+        let copy = copy_commands(Path::new("/a@@b/x.img"), &[("/w/e.efi".into(), "BOOTX64.EFI")]);
         assert!(copy[1].args.contains(&"x.img@@2097152".to_owned()));
         assert_eq!(copy[1].cwd.as_deref(), Some(Path::new("/a@@b")));
     }

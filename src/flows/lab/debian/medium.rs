@@ -6,11 +6,12 @@ use super::super::folders;
 use super::super::job::Job;
 use super::super::tools;
 use super::bootstrap::Parts;
+use super::signed::Signed;
 use crate::host::Command;
 use std::path::{Path, PathBuf};
 
 /// Raised when the same parts must give another image.
-pub(super) const RECIPE: u32 = 1;
+pub(super) const RECIPE: u32 = 2;
 
 /// Names of the layers on the medium, the lowest first.
 const LAYERS: [&str; 2] = ["10-base.squashfs", "20-project.squashfs"];
@@ -74,8 +75,11 @@ impl Medium<'_> {
     }
 
     /// Writes the ISO image.
-    pub fn iso(&self, job: &mut Job<'_>) -> Result<PathBuf, LabError> {
+    pub fn iso(&self, job: &mut Job<'_>, signed: Option<&Signed>) -> Result<PathBuf, LabError> {
         let stage = self.lay_out(job)?;
+        if let Some(signed) = signed {
+            return signed.iso(job, &stage, &volume(self.name));
+        }
         let iso = job.work.join("image.iso");
         let tmp = job.work.folder("tmp")?;
         let command = iso_command(tools::MKRESCUE.name(job.host), &iso, &stage, &volume(self.name))

@@ -14,6 +14,7 @@ mod apt;
 mod bootstrap;
 mod disk;
 mod medium;
+mod signed;
 
 use super::build::Builder;
 use super::folders::Folders;
@@ -25,6 +26,7 @@ use super::{LabError, namespace};
 use crate::host::Host;
 use apt::Sources;
 use bootstrap::Base;
+use signed::Signed;
 use std::cell::OnceCell;
 use std::path::PathBuf;
 
@@ -81,7 +83,8 @@ impl Builder for Debian<'_> {
 
     fn key(&self, host: &Host, folders: &Folders) -> Result<String, LabError> {
         let base = self.base(host, folders);
-        Ok(format!("{} {} {}", medium::RECIPE, base.key(), base.made().unwrap_or_default()))
+        let signed = if Signed::find(host).is_some() { " signed" } else { "" };
+        Ok(format!("{}{signed} {} {}", medium::RECIPE, base.key(), base.made().unwrap_or_default()))
     }
 
     fn validate(&self, job: &mut Job<'_>) -> Result<(), LabError> {
@@ -121,9 +124,13 @@ impl Builder for Debian<'_> {
         })?;
         let medium =
             medium::Medium { name: self.name, append: &self.spec.append, parts: &parts, layer: &packed };
+        let signed = Signed::find(job.host);
+        let signed = signed.as_ref();
         match self.spec.form {
-            Form::Iso => job.step("Write the ISO image", |job| Ok((medium.iso(job)?, false))),
-            Form::Disk => job.step("Write the disk image", |job| Ok((disk::write(job, &medium)?, false))),
+            Form::Iso => job.step("Write the ISO image", |job| Ok((medium.iso(job, signed)?, false))),
+            Form::Disk => {
+                job.step("Write the disk image", |job| Ok((disk::write(job, &medium, signed)?, false)))
+            }
         }
     }
 }

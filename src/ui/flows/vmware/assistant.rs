@@ -9,16 +9,15 @@ use super::mode::ModePage;
 use super::progress::{Outcome, ProgressPage};
 use super::result::ResultPage;
 use super::review::ReviewPage;
-use super::state::{FlowPage, Start, State};
+use super::state::{FlowPage, Start, State, Then};
 use super::welcome::WelcomePage;
 use crate::engine::{Plan, RunState};
-use crate::flows::vmware::FLOW;
 use crate::ipc::Run;
 use crate::tell::Problem;
 use crate::ui::actions::Action;
 use crate::ui::context::Context;
 use crate::ui::dialogs::{self, Question};
-use crate::ui::i18n::{gettext, gettext_f};
+use crate::ui::i18n::{gettext, gettext_f, told};
 use crate::ui::window::Window;
 use adw::prelude::*;
 use adw::subclass::prelude::*;
@@ -135,15 +134,31 @@ impl Assistant {
         imp.plan.replace(None);
         imp.only_run.set(matches!(start, Start::Attach { .. } | Start::Undo { .. }));
         match start {
-            Start::Afresh => self.go(0),
-            Start::With(choices) => {
+            Start::Afresh => {
                 let mut state = imp.state.borrow_mut();
-                (state.choices, state.kernels_picked, state.mode_picked) = (*choices, true, true);
+                state.choices.rehearse = state.context.settings().rehearse;
                 drop(state);
                 self.go(0);
             }
+            Start::With { choices, then } => {
+                let mut state = imp.state.borrow_mut();
+                (state.choices, state.kernels_picked, state.mode_picked) = (*choices, true, true);
+                state.then = then;
+                drop(state);
+                self.go(0);
+            }
+            Start::Review { request, then } => {
+                let mut state = imp.state.borrow_mut();
+                (state.request, state.then) = (Some(*request), then);
+                drop(state);
+                self.go(REVIEW);
+                return;
+            }
             Start::Attach { run } => self.with_run(run, false),
-            Start::Undo { run } => self.with_run(run, true),
+            Start::Undo { run, then } => {
+                imp.state.borrow_mut().then = then;
+                self.with_run(run, true);
+            }
         }
         self.look_again();
     }
@@ -208,7 +223,15 @@ impl Assistant {
         let name = self.page().name();
         // The way ends where the choices do: progress and result are no places to go.
         let ways = REVIEW + 1;
-        let text = if at < ways {
+        let request = imp.state.borrow().request.as_ref().map(|r| r.title.clone());
+        let alone = request.is_some() || imp.only_run.get();
+        imp.title.set_title(&match request {
+            Some(title) => title,
+            None if alone => gettext("Change of This Machine"),
+            None => gettext("VMware Modules"),
+        });
+        imp.way.set_visible(!alone);
+        let text = if at < ways && !alone {
             let (n, all) = ((at + 1).to_string(), ways.to_string());
             gettext_f("{n} of {all}: {page}", &[("n", &n), ("all", &all), ("page", &name)])
         } else {
@@ -219,6 +242,7 @@ impl Assistant {
         imp.way.set_fraction((at as f64 / REVIEW as f64).min(1.0));
         let label = match at {
             REVIEW => gettext("Apply"),
+            RESULT if !imp.state.borrow().then.is_empty() => gettext("Continue"),
             RESULT => gettext("Done"),
             _ => gettext("Continue"),
         };
@@ -248,9 +272,7 @@ impl Assistant {
         self.page().take(&mut imp.state.borrow_mut());
         match imp.at.get() {
             REVIEW => self.apply(),
-            RESULT => {
-                let _ = self.activate_action(Action::Home.full(), None);
-            }
+            RESULT => self.then(),
             at => self.go(at + 1),
         }
     }
@@ -261,9 +283,26 @@ impl Assistant {
         self.page().take(&mut imp.state.borrow_mut());
         match imp.at.get() {
             0 => return false,
+            // The choices were made elsewhere.
+            REVIEW if imp.state.borrow().request.is_some() => return false,
             at => self.go(at - 1),
         }
         true
+    }
+
+    /// What comes when a run is over and was looked at.
+    fn then(&self) {
+        let mut then = std::mem::take(&mut self.imp().state.borrow_mut().then);
+        let first = if then.is_empty() { None } else { Some(then.remove(0)) };
+        match (first, Window::of(self)) {
+            (Some(Then::Review(request)), _) => {
+                self.begin(Start::Review { request: Box::new(request), then });
+            }
+            (Some(Then::Tuning), Some(window)) => window.show_tuning(),
+            _ => {
+                let _ = self.activate_action(Action::Home.full(), None);
+            }
+        }
     }
 
     /// Looks at the machine anew, and shows the page with what is seen.
@@ -353,11 +392,11 @@ impl Assistant {
     }
 
     async fn plan(&self) -> Result<(Plan, Vec<crate::engine::StepPreview>), Problem> {
-        let (machine, choices, files) = {
+        let (machine, flow, choices, files) = {
             let state = self.imp().state.borrow();
-            (state.context.machine.clone(), state.document(), state.files(false))
+            (state.context.machine.clone(), state.flow(), state.document(), state.files(false))
         };
-        machine.plan(FLOW, &choices, &files?).await
+        machine.plan(&flow, &choices, &files?).await
     }
 
     fn apply(&self) {
@@ -385,33 +424,21 @@ impl Assistant {
     }
 
     async fn execute(&self, digest: &str) -> Result<Run, Problem> {
-        let (machine, choices, files) = {
+        let (machine, flow, choices, files) = {
             let state = self.imp().state.borrow();
-            (state.context.machine.clone(), state.document(), state.files(true))
+            (state.context.machine.clone(), state.flow(), state.document(), state.files(true))
         };
-        machine.execute(FLOW, &choices, digest, &files?).await
+        machine.execute(&flow, &choices, digest, &files?).await
     }
 
     /// Nothing was changed, and why, on the page that was left with Apply.
     fn tell_refusal(&self, problem: &Problem) {
         let imp = self.imp();
         if problem.code == "could-not-ask" {
-            imp.review.show_no_agent(&self.command());
+            imp.review.show_no_agent(&imp.state.borrow().command());
         } else {
             imp.review.show_problem(problem);
         }
-    }
-
-    /// The same as a command.
-    fn command(&self) -> String {
-        let state = self.imp().state.borrow();
-        let kernels = match &state.choices.kernels {
-            crate::flows::vmware::choices::KernelChoice::Releases(all) => {
-                all.iter().map(|k| format!(" --kernel {k}")).collect()
-            }
-            _ => String::new(),
-        };
-        format!("hostwright vmware apply{kernels}")
     }
 
     fn with_run(&self, run: u32, undo: bool) {
@@ -451,6 +478,10 @@ impl Assistant {
             }
         ));
         let outcome = following.await;
+        if !matches!(outcome.state, Some(RunState::Done | RunState::Undone)) {
+            // What was to come after it was to come after its success.
+            imp.state.borrow_mut().then.clear();
+        }
         imp.result.show_outcome(&outcome, imp.plan.borrow().as_ref());
         self.go(RESULT);
         self.notify_end(&outcome);
@@ -459,12 +490,13 @@ impl Assistant {
     /// Tells the end to somebody who looks elsewhere.
     fn notify_end(&self, outcome: &Outcome) {
         let Some(window) = Window::of(self).filter(|w| !w.is_active()) else { return };
+        let wanted = self.imp().state.borrow().context.settings().notifications;
         let good = matches!(outcome.state, Some(RunState::Done | RunState::Undone));
         let title =
             if good { gettext("The work is done") } else { gettext("The work ended, and needs a look") };
         let notification = gio::Notification::new(&title);
-        notification.set_body(Some(&outcome.message));
-        if let Some(app) = window.application() {
+        notification.set_body(Some(&told(&outcome.message)));
+        if let Some(app) = window.application().filter(|_| wanted) {
             app.send_notification(Some("run"), &notification);
         }
         if !window.is_visible() {

@@ -5,7 +5,7 @@ use super::state::{FlowPage, State};
 use crate::detect::{Facts, Topic, VmwareRole};
 use crate::tell::{self, Mark, Row};
 use crate::ui::context::Context;
-use crate::ui::i18n::{gettext, gettext_f, ngettext_f};
+use crate::ui::i18n::{gettext, gettext_f, ngettext_f, told};
 use crate::ui::widgets::{PageHead, finding, mark_icon, text_row};
 use adw::prelude::*;
 use adw::subclass::prelude::*;
@@ -184,7 +184,7 @@ fn section(title: &str, rows: &[Row]) -> adw::ExpanderRow {
     } else {
         ngettext_f("{n} is worth a look", "{n} are worth a look", n)
     };
-    let expander = adw::ExpanderRow::builder().title(gettext(title)).subtitle(text).build();
+    let expander = adw::ExpanderRow::builder().title(told(title)).subtitle(text).build();
     expander.add_prefix(&mark_icon(worst.unwrap_or(Mark::Good)));
     for row in rows {
         expander.add_row(&finding(row));

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Signing, loading, sources.
+//! Signing, rehearsal, loading, kernel updates, sources; and what has a plan of its own: Wayland, tuning.
 
-use super::state::{FlowPage, State};
+use super::state::{FlowPage, State, Then};
 use crate::engine::{Secret, mok_password};
-use crate::flows::vmware::choices::{InitramfsChoice, LoadChoice, SignChoice, UpdateChoice};
+use crate::flows::vmware::choices::{InitramfsChoice, LoadChoice, RehearseChoice, SignChoice, UpdateChoice};
 use crate::pack::{self, Packed};
 use crate::tell;
 use crate::ui::actions::Action;
-use crate::ui::i18n::{gettext, gettext_f};
+use crate::ui::flows::wayland::{self, Launchers};
+use crate::ui::i18n::{gettext, gettext_f, told};
 use crate::ui::machine::elsewhere;
 use crate::ui::widgets::PageHead;
 use crate::ui::window::Window;
@@ -22,7 +23,11 @@ const SIGN: [SignChoice; 4] =
     [SignChoice::Auto, SignChoice::Own, SignChoice::Distribution, SignChoice::Never];
 
 /// What the list for kernel updates offers, in its order.
-const UPDATES: [UpdateChoice; 3] = [UpdateChoice::Keep, UpdateChoice::Hook, UpdateChoice::Never];
+const UPDATES: [UpdateChoice; 4] =
+    [UpdateChoice::Keep, UpdateChoice::Hook, UpdateChoice::Dkms, UpdateChoice::Never];
+
+/// What the list for rehearsals offers, in its order.
+const REHEARSE: [RehearseChoice; 3] = [RehearseChoice::Auto, RehearseChoice::Always, RehearseChoice::Never];
 
 mod imp {
     use super::*;
@@ -50,6 +55,14 @@ mod imp {
         pub(super) initramfs: TemplateChild<gtk::Switch>,
         #[template_child]
         pub(super) updates: TemplateChild<adw::ComboRow>,
+        #[template_child]
+        pub(super) rehearse: TemplateChild<adw::ComboRow>,
+        #[template_child]
+        pub(super) wayland_row: TemplateChild<adw::ActionRow>,
+        #[template_child]
+        pub(super) wayland: TemplateChild<gtk::Switch>,
+        #[template_child]
+        pub(super) tuning: TemplateChild<gtk::Switch>,
         #[template_child]
         pub(super) sources: TemplateChild<adw::ActionRow>,
         #[template_child]
@@ -117,6 +130,31 @@ impl ExtrasPage {
         ));
     }
 
+    /// Looks at VMware's launchers; there may be nothing to do for them.
+    fn look_at_launchers(&self) {
+        glib::spawn_future_local(glib::clone!(
+            #[weak(rename_to = page)]
+            self,
+            async move {
+                let imp = page.imp();
+                match Launchers::look().await {
+                    Ok(launchers) => {
+                        imp.wayland_row.set_subtitle(&launchers.in_words());
+                        imp.wayland_row.set_sensitive(launchers.plain > 0);
+                        if launchers.plain == 0 {
+                            imp.wayland.set_active(false);
+                        }
+                    }
+                    Err(problem) => {
+                        imp.wayland_row.set_subtitle(&told(&problem.reason));
+                        imp.wayland_row.set_sensitive(false);
+                        imp.wayland.set_active(false);
+                    }
+                }
+            }
+        ));
+    }
+
     // React.
 
     fn enroll_changed(&self) {
@@ -131,8 +169,8 @@ impl ExtrasPage {
                  MOK, Continue, Yes, and type it there.",
             ),
             Ok(None) => gettext("You type it once more at the next start."),
-            Ok(Some(note)) => tell::sentence(&note),
-            Err(error) => tell::sentence(&error.to_string()),
+            Ok(Some(note)) => told(&tell::sentence(&note)),
+            Err(error) => told(&tell::sentence(&error.to_string())),
         };
         imp.password_hint.set_subtitle(&hint);
         let bad = !text.is_empty() && mok_password::check(text.as_bytes()).is_err();
@@ -206,6 +244,11 @@ impl FlowPage for ExtrasPage {
         imp.initramfs.set_active(choices.initramfs == InitramfsChoice::Auto);
         let updates = UPDATES.iter().position(|u| *u == choices.updates).unwrap_or(0);
         imp.updates.set_selected(u32::try_from(updates).unwrap_or(0));
+        let rehearse = REHEARSE.iter().position(|r| *r == choices.rehearse).unwrap_or(0);
+        imp.rehearse.set_selected(u32::try_from(rehearse).unwrap_or(0));
+        imp.wayland.set_active(state.then.iter().any(Then::is_wayland));
+        imp.tuning.set_active(state.then.iter().any(|t| !t.is_wayland()));
+        self.look_at_launchers();
         self.set_sources(state.sources.clone());
         self.enroll_changed();
     }
@@ -222,6 +265,17 @@ impl FlowPage for ExtrasPage {
         state.choices.initramfs = if initramfs { InitramfsChoice::Auto } else { InitramfsChoice::Never };
         let updates = usize::try_from(imp.updates.selected()).ok().and_then(|i| UPDATES.get(i));
         state.choices.updates = updates.copied().unwrap_or_default();
+        let rehearse = usize::try_from(imp.rehearse.selected()).ok().and_then(|i| REHEARSE.get(i));
+        state.choices.rehearse = rehearse.copied().unwrap_or_default();
+        // What a profile wishes for stays as it is there, as long as nobody says otherwise.
+        let keep = std::mem::take(&mut state.then);
+        let (launchers, tuned): (Vec<Then>, Vec<Then>) = keep.into_iter().partition(Then::is_wayland);
+        if imp.wayland.is_active() {
+            state.then.push(launchers.into_iter().next().unwrap_or_else(|| Then::Review(wayland::fix())));
+        }
+        if imp.tuning.is_active() {
+            state.then.push(tuned.into_iter().next().unwrap_or(Then::Tuning));
+        }
         state.set_sources(imp.packed.borrow().clone());
     }
 

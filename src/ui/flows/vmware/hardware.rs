@@ -4,7 +4,7 @@
 use super::state::{FlowPage, State};
 use crate::detect::{Facts, Finding, Topic};
 use crate::tell;
-use crate::ui::i18n::{gettext, gettext_f};
+use crate::ui::i18n::{gettext, gettext_f, told};
 use crate::ui::widgets::{PageHead, clear, finding};
 use adw::prelude::*;
 use adw::subclass::prelude::*;
@@ -93,7 +93,7 @@ impl HardwarePage {
                 imp.level.set_max_value(f64::from(score.max.max(1)));
                 imp.level.set_value(f64::from(score.points));
             }
-            Finding::CouldNotLook { why } => imp.score.set_subtitle(why),
+            Finding::CouldNotLook { why } => imp.score.set_subtitle(&told(why)),
         }
         imp.level.set_visible(facts.score.is_seen());
         // The first line is the sum, the last the recommended mode: both have places of their own.

@@ -7,7 +7,7 @@ use crate::flows::vmware::choices::{Choices, KernelChoice};
 use crate::flows::vmware::select;
 use crate::tell::{self, Mark, Row};
 use crate::ui::actions::Action;
-use crate::ui::i18n::{gettext, gettext_f};
+use crate::ui::i18n::{gettext, gettext_f, told};
 use crate::ui::widgets::{PageHead, badge, clear, copy_button, finding, mark_icon, text_row};
 use adw::prelude::*;
 use adw::subclass::prelude::*;
@@ -104,9 +104,9 @@ impl KernelsPage {
             (false, true) => lines.push(gettext("Starts next")),
             (false, false) => {}
         }
-        lines.extend(told(modules));
+        lines.extend(module_lines(modules));
         if let Some(hindrance) = &hindrance {
-            lines.push(gettext_f("Cannot be built for: {reason}", &[("reason", &hindrance.reason)]));
+            lines.push(gettext_f("Cannot be built for: {reason}", &[("reason", &told(&hindrance.reason))]));
             lines.push(hindrance.remedy.clone());
         }
         let row = text_row(&kernel.release, &lines.join("\n"));
@@ -142,11 +142,11 @@ impl KernelsPage {
 }
 
 /// The state of the modules in a line, or in two when they differ.
-fn told(modules: &[tell::ModuleStatus]) -> Vec<String> {
+fn module_lines(modules: &[tell::ModuleStatus]) -> Vec<String> {
     match modules {
         [a, b] if a.text == b.text => vec![gettext_f(
             "{first} and {second}: {state}",
-            &[("first", a.name), ("second", b.name), ("state", &a.text)],
+            &[("first", a.name), ("second", b.name), ("state", &told(&a.text))],
         )],
         all => all.iter().map(|m| format!("{}: {}", m.name, m.text)).collect(),
     }

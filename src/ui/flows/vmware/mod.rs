@@ -14,4 +14,4 @@ mod state;
 mod welcome;
 
 pub(in crate::ui) use assistant::Assistant;
-pub(in crate::ui) use state::Start;
+pub(in crate::ui) use state::{Request, Start, Then};

@@ -4,7 +4,7 @@
 use super::state::{FlowPage, State};
 use crate::detect::{BuildMode, Finding};
 use crate::engine::steps::Mode;
-use crate::ui::i18n::gettext;
+use crate::ui::i18n::{gettext, told};
 use crate::ui::widgets::{PageHead, SideBySide};
 use adw::prelude::*;
 use adw::subclass::prelude::*;
@@ -106,11 +106,11 @@ impl FlowPage for ModePage {
         let score = facts.as_ref().map(|f| &f.score);
         let recommended = match score {
             Some(Finding::Seen(score)) => {
-                imp.why.set_subtitle(&crate::tell::sentence(&score.reason));
+                imp.why.set_subtitle(&told(&crate::tell::sentence(&score.reason)));
                 Some(score.recommended)
             }
             Some(Finding::CouldNotLook { why }) => {
-                imp.why.set_subtitle(why);
+                imp.why.set_subtitle(&told(why));
                 None
             }
             None => None,

@@ -3,10 +3,11 @@
 
 use super::state::{FlowPage, State};
 use crate::engine::{Check, CheckOutcome, Event, Level, RunState};
-use crate::ipc::{Run, RunProxy};
+use crate::ipc::{Error, Follow, Run, RunProxy};
 use crate::tell::{self, Problem};
-use crate::ui::i18n::{gettext, gettext_f};
+use crate::ui::i18n::{amount, gettext, gettext_f, told};
 use crate::ui::widgets::{Kind, LogView, PageHead};
+use crate::ui::window::Window;
 use adw::prelude::*;
 use adw::subclass::prelude::*;
 use gtk::{CompositeTemplate, glib};
@@ -76,12 +77,7 @@ mod imp {
         }
     }
 
-    impl ObjectImpl for ProgressPage {
-        fn constructed(&self) {
-            self.parent_constructed();
-            self.obj().set_up();
-        }
-    }
+    impl ObjectImpl for ProgressPage {}
 
     impl WidgetImpl for ProgressPage {}
     impl BinImpl for ProgressPage {}
@@ -94,8 +90,6 @@ glib::wrapper! {
 }
 
 impl ProgressPage {
-    fn set_up(&self) {}
-
     /// Whether a run goes on.
     pub(super) fn is_running(&self) -> bool {
         self.imp().control.borrow().is_some()
@@ -127,18 +121,43 @@ impl ProgressPage {
         self.tell_title(undo);
         let began = Instant::now();
         self.tick(began);
+        let (number, mut at) = (run.number(), 0);
         let mut follow = run.follow();
-        while let Some(told) = follow.next().await {
-            match told {
-                Ok(told) => self.take_event(told.event, &mut outcome),
+        while let Some(next) = follow.next().await {
+            match next {
+                Ok(next) => {
+                    at = next.number.map_or(at, |n| n + 1);
+                    self.take_event(next.event, &mut outcome);
+                }
+                Err(error @ Error::Lost { .. }) => match self.again(number, at, &error).await {
+                    Ok(again) => {
+                        imp.control.replace(Some(again.control()));
+                        follow = again;
+                    }
+                    Err(problem) => outcome.problem = Some(problem),
+                },
                 Err(error) => outcome.problem = Some(error.into()),
             }
         }
         imp.control.replace(None);
-        imp.time.set_label(&tell::seconds(began.elapsed()));
+        self.tell_end(outcome.state);
+        imp.time.set_label(&amount(&tell::seconds(began.elapsed())));
         outcome.took = began.elapsed();
         outcome.cancelled = imp.cancelled.get();
         outcome
+    }
+
+    /// The run once more, when the connection to its machine was lost: it goes on there.
+    async fn again(&self, run: u32, next: u64, lost: &Error) -> Result<Follow, Problem> {
+        let imp = self.imp();
+        imp.log.push(Kind::Warning, &told(&tell::sentence(&lost.to_string())));
+        imp.head
+            .set_text(gettext("The connection was lost. The work goes on there; trying to reach it again."));
+        let Some(window) = Window::of(self) else { return Err(lost.clone().into()) };
+        let again = window.machine().follow_again(run, next).await?;
+        imp.log.push(Kind::Note, &gettext("The connection is there again."));
+        self.tell_title(imp.undoing.get());
+        Ok(again)
     }
 
     /// Asks the run to stop and to take back what it did.
@@ -168,6 +187,16 @@ impl ProgressPage {
         }
     }
 
+    /// What one finds who comes back here from the result.
+    fn tell_end(&self, state: Option<RunState>) {
+        let imp = self.imp();
+        if matches!(state, Some(RunState::Done | RunState::Undone)) {
+            imp.bar.set_fraction(1.0);
+        }
+        imp.head.set_title(if state == Some(RunState::Done) { gettext("Applied") } else { gettext("Ended") });
+        imp.head.set_text(gettext("The log of what was done."));
+    }
+
     fn take_event(&self, event: Event, outcome: &mut Outcome) {
         let log = &self.imp().log;
         match event {
@@ -177,7 +206,7 @@ impl ProgressPage {
                     self.tell_title(true);
                 }
             }
-            Event::Step { title, .. } => log.push(Kind::Step, &title),
+            Event::Step { title, .. } => log.push(Kind::Step, &told(&title)),
             Event::Log { line, .. } => log.push(Kind::Output, &line),
             Event::Diagnostic { level, file, line, message, .. } => {
                 let kind = match level {
@@ -190,15 +219,15 @@ impl ProgressPage {
                     (Some(file), None) => format!("{file}: "),
                     _ => String::new(),
                 };
-                log.push(kind, &format!("{place}{message}"));
+                log.push(kind, &format!("{place}{}", told(&message)));
             }
             Event::StepDone { unchanged: true, .. } => {
                 log.push(Kind::Note, &gettext("It was so already; nothing was changed."));
             }
-            Event::StepFailed { reason, .. } => log.push(Kind::Error, &tell::sentence(&reason)),
+            Event::StepFailed { reason, .. } => log.push(Kind::Error, &told(&tell::sentence(&reason))),
             Event::Checked { check } => {
                 let (kind, text) = match &check.outcome {
-                    CheckOutcome::Good => (Kind::Note, check.what.clone()),
+                    CheckOutcome::Good => (Kind::Good, check.what.clone()),
                     CheckOutcome::Bad { reason } => (Kind::Error, format!("{}: {reason}", check.what)),
                     CheckOutcome::CouldNotLook { reason } => {
                         (Kind::Warning, format!("{}: {reason}", check.what))
@@ -207,11 +236,15 @@ impl ProgressPage {
                         (Kind::Note, format!("{}: {reason}", check.what))
                     }
                 };
-                log.push(kind, &text);
+                log.push(kind, &told(&text));
                 outcome.checks.push(check);
             }
+            Event::Kernel { result } => {
+                let kind = if result.good { Kind::Good } else { Kind::Error };
+                log.push(kind, &told(&format!("{}: {}", result.kernel, result.text)));
+            }
             Event::Finished { state, message } => {
-                log.push(Kind::Note, &message);
+                log.push(Kind::Note, &told(&message));
                 outcome.state = Some(state);
                 outcome.message = message;
             }
@@ -235,7 +268,7 @@ impl ProgressPage {
                     {
                         let (step, steps) = (step.to_string(), steps.to_string());
                         let values =
-                            [("n", step.as_str()), ("all", steps.as_str()), ("title", title.as_str())];
+                            [("n", step.as_str()), ("all", steps.as_str()), ("title", &told(&title))];
                         page.imp().step.set_label(&gettext_f("Step {n} of {all}: {title}", &values));
                     }
                     glib::timeout_future(TICK).await;

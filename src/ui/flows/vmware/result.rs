@@ -6,7 +6,7 @@ use super::state::{FlowPage, State};
 use crate::engine::{Check, CheckOutcome, Plan, RunState, Step};
 use crate::tell::{self, Mark, Row};
 use crate::ui::actions::Action;
-use crate::ui::i18n::{gettext, gettext_f};
+use crate::ui::i18n::{amount, gettext, gettext_f, told};
 use crate::ui::widgets::{finding, text_row};
 use crate::ui::window::Window;
 use adw::prelude::*;
@@ -83,7 +83,7 @@ impl ResultPage {
         imp.icon.set_css_classes(&[class]);
         imp.title.set_label(&title);
         let problem = outcome.problem.as_ref().map(|p| p.reason.clone());
-        imp.text.set_label(problem.as_deref().unwrap_or(&outcome.message).trim());
+        imp.text.set_label(&told(problem.as_deref().unwrap_or(&outcome.message).trim()));
         self.add_next(outcome, plan);
         self.add_checks(&outcome.checks);
         self.add_more(outcome, plan);
@@ -127,7 +127,7 @@ impl ResultPage {
                 CheckOutcome::Good => (Mark::Good, String::new()),
                 CheckOutcome::Bad { reason } => (Mark::Bad, reason.clone()),
                 CheckOutcome::CouldNotLook { reason } => {
-                    (Mark::Unknown, gettext_f("Could not look: {reason}", &[("reason", reason)]))
+                    (Mark::Unknown, gettext_f("Could not look: {reason}", &[("reason", &told(reason))]))
                 }
                 CheckOutcome::NotApplicable { reason } => (Mark::Neutral, reason.clone()),
             };
@@ -143,20 +143,22 @@ impl ResultPage {
         back.add_suffix(&show);
         group.add(&back);
         if let Some(plan) = plan.filter(|_| outcome.state == Some(RunState::Done)) {
-            let choices = plan.choices.clone();
+            let (flow, choices) = (plan.flow.clone(), plan.choices.clone());
             let save = text_row(
                 &gettext("Profile"),
                 &gettext("Keep these choices for the next kernel or another machine"),
             );
             save.add_suffix(&button(&gettext("Save\u{2026}"), move |window| {
-                window.ask_to_save(choices.clone());
+                window.ask_to_save(flow.clone(), choices.clone());
             }));
             group.add(&save);
         }
         if matches!(outcome.state, Some(RunState::Done | RunState::Failed | RunState::UndoStopped)) {
             let run = outcome.run;
             let undo = text_row(&gettext("Take it back"), &gettext("Shows first what would come back"));
-            undo.add_suffix(&button(&gettext("Take Back\u{2026}"), move |window| window.ask_to_undo(run)));
+            undo.add_suffix(&button(&gettext("Take Back\u{2026}"), move |window| {
+                window.ask_to_undo(run, Vec::new())
+            }));
             group.add(&undo);
         }
     }
@@ -174,7 +176,7 @@ fn button(label: &str, act: impl Fn(&Window) + 'static) -> gtk::Button {
 
 /// What happened, in a few words.
 fn headline(outcome: &Outcome) -> (Mark, String) {
-    let took = tell::seconds(outcome.took);
+    let took = amount(&tell::seconds(outcome.took));
     let verified = outcome.checks.iter().all(|c| c.outcome.is_acceptable());
     match outcome.state {
         Some(RunState::Done) if verified => {

@@ -4,7 +4,7 @@
 use super::state::{FlowPage, State};
 use crate::engine::{FileChange, Permission, Plan, Reversal, StepPreview};
 use crate::tell::{self, Mark, Problem, Row};
-use crate::ui::i18n::{gettext, gettext_f, ngettext_f};
+use crate::ui::i18n::{gettext, gettext_f, ngettext_f, told};
 use crate::ui::widgets::{PageHead, ProblemView, code, copied, diff, expander, finding, mark_icon, text_row};
 use adw::prelude::*;
 use adw::subclass::prelude::*;
@@ -118,11 +118,13 @@ impl ReviewPage {
         if plan.is_empty() {
             imp.head.set_text(gettext("There is nothing to do: everything is as it should be."));
         } else {
-            let kernels = plan.details.get("kernels").cloned().unwrap_or_default();
-            imp.head.set_text(gettext_f(
-                "Just this is done when you choose Apply, for {kernels}. Nothing was changed so far.",
-                &[("kernels", &kernels)],
-            ));
+            imp.head.set_text(match plan.details.get("kernels") {
+                Some(kernels) => gettext_f(
+                    "Just this is done when you choose Apply, for {kernels}. Nothing was changed so far.",
+                    &[("kernels", kernels)],
+                ),
+                None => gettext("Just this is done when you choose Apply. Nothing was changed so far."),
+            });
             self.add_warnings(plan);
             self.add_steps(steps);
             self.add_permissions(plan);
@@ -241,8 +243,10 @@ fn step_row(number: usize, step: &StepPreview) -> adw::ExpanderRow {
     let mut about: Vec<String> = parts.into_iter().flatten().collect();
     let stays = match &step.reversal {
         Reversal::Full => None,
-        Reversal::Partial { what } => Some(gettext_f("Undo does not bring back: {what}", &[("what", what)])),
-        Reversal::None { why } => Some(gettext_f("Cannot be undone: {why}", &[("why", why)])),
+        Reversal::Partial { what } => {
+            Some(gettext_f("Undo does not bring back: {what}", &[("what", &told(what))]))
+        }
+        Reversal::None { why } => Some(gettext_f("Cannot be undone: {why}", &[("why", &told(why))])),
     };
     about.extend(stays.iter().cloned());
     let row = expander(&step.title, &about.join(" \u{b7} "));
@@ -271,7 +275,7 @@ fn file_row(file: &FileChange) -> gtk::ListBoxRow {
         (said, lines)
     };
     let column = gtk::Box::new(gtk::Orientation::Vertical, 6);
-    let text = if said.is_empty() { file.path.clone() } else { format!("{}: {said}", file.path) };
+    let text = if said.is_empty() { file.path.clone() } else { format!("{}: {}", file.path, told(&said)) };
     let title = gtk::Label::builder()
         .label(text)
         .xalign(0.0)
@@ -287,7 +291,7 @@ fn file_row(file: &FileChange) -> gtk::ListBoxRow {
 }
 
 fn permission_in_words(permission: Permission) -> String {
-    let text = tell::permission(permission);
+    let text = told(tell::permission(permission));
     let mut chars = text.chars();
     let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
     format!("{first}{}", chars.as_str())

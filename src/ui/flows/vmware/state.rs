@@ -3,7 +3,9 @@
 
 use crate::detect::Facts;
 use crate::engine::Secret;
-use crate::flows::vmware::choices::{Choices, SourceChoice};
+use crate::flows::vmware::FLOW;
+use crate::flows::vmware::choices::{Choices, KernelChoice, SourceChoice};
+use crate::flows::wayland;
 use crate::ipc::Sealed;
 use crate::pack::Packed;
 use crate::tell::Problem;
@@ -16,7 +18,19 @@ pub(in crate::ui) enum Start {
     /// With nothing picked.
     Afresh,
     /// With what was picked earlier: a profile.
-    With(Box<Choices>),
+    With {
+        /// The choices.
+        choices: Box<Choices>,
+        /// What is wished for after it.
+        then: Vec<Then>,
+    },
+    /// At the plan of choices that were made elsewhere.
+    Review {
+        /// The choices.
+        request: Box<Request>,
+        /// What is wished for after it.
+        then: Vec<Then>,
+    },
     /// With a run that goes on.
     Attach {
         /// Its number.
@@ -26,7 +40,38 @@ pub(in crate::ui) enum Start {
     Undo {
         /// Its number.
         run: u32,
+        /// What is wished for after it.
+        then: Vec<Then>,
     },
+}
+
+/// Choices of a flow that has pages of its own, or none: this assistant shows their plan, the run and its end.
+#[derive(Debug, Clone)]
+pub(in crate::ui) struct Request {
+    /// The flow.
+    pub(in crate::ui) flow: String,
+    /// What it is called, for people.
+    pub(in crate::ui) title: String,
+    /// The choices.
+    pub(in crate::ui) choices: serde_json::Value,
+    /// The same as a command.
+    pub(in crate::ui) command: String,
+}
+
+/// What a person wanted to do after this.
+#[derive(Debug, Clone)]
+pub(in crate::ui) enum Then {
+    /// The plan of other choices.
+    Review(Request),
+    /// Choosing what is tuned.
+    Tuning,
+}
+
+impl Then {
+    /// Whether it is about VMware's launchers.
+    pub(super) fn is_wayland(&self) -> bool {
+        matches!(self, Self::Review(request) if request.flow == wayland::FLOW)
+    }
 }
 
 /// What was seen and picked so far.
@@ -40,6 +85,10 @@ pub(super) struct State {
     pub(super) kernels_picked: bool,
     /// The same for the mode.
     pub(super) mode_picked: bool,
+    /// Choices that were made elsewhere; then those above are of no use.
+    pub(super) request: Option<Request>,
+    /// What is wished for after this.
+    pub(super) then: Vec<Then>,
     /// Sources of a person's own.
     pub(super) sources: Option<Rc<Packed>>,
     /// The one-time password for enrolling the key.
@@ -52,9 +101,29 @@ impl State {
         self.context.facts()
     }
 
+    /// The flow that is planned.
+    pub(super) fn flow(&self) -> String {
+        self.request.as_ref().map_or_else(|| FLOW.to_owned(), |r| r.flow.clone())
+    }
+
     /// The choices as a document.
     pub(super) fn document(&self) -> serde_json::Value {
-        serde_json::to_value(&self.choices).unwrap_or_default()
+        match &self.request {
+            Some(request) => request.choices.clone(),
+            None => serde_json::to_value(&self.choices).unwrap_or_default(),
+        }
+    }
+
+    /// The same as a command.
+    pub(super) fn command(&self) -> String {
+        if let Some(request) = &self.request {
+            return request.command.clone();
+        }
+        let kernels = match &self.choices.kernels {
+            KernelChoice::Releases(all) => all.iter().map(|k| format!(" --kernel {k}")).collect(),
+            _ => String::new(),
+        };
+        format!("hostwright vmware apply{kernels}")
     }
 
     /// Sources of a person's own, or those of the product again.

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The views beside the assistant for VMware's modules, on the practice host: the lab boots a real kernel, tuning is
+picked up to its plan, profiles go to a file and come back, settings are kept."""
+
+import json
+import os
+import subprocess
+import time
+
+from desk import App, Failed, run, until
+
+PATIENT = 240
+
+
+def named(app, page):
+    """Every control of a page has a name."""
+    lost = app.unnamed()
+    if lost:
+        raise Failed(f"controls without a name on {page}: {lost}")
+
+
+def about(node, title, up=4):
+    """Whether a widget, or one of the few around it, has this title."""
+    for _ in range(up):
+        if node is None:
+            return False
+        if title in (node.get_name() or ""):
+            return True
+        node = node.get_parent()
+    return False
+
+
+def write(app, title, text):
+    """Writes into the field of that title."""
+
+    def field():
+        for node in app.all():
+            if node.get_editable_text_iface() is not None and about(node, title):
+                return node
+        return None
+
+    until(f"the field {title!r}", field).get_editable_text_iface().set_text_contents(text)
+    time.sleep(0.2)
+
+
+def running():
+    """QEMU's that descend from us."""
+    found = subprocess.run(["ps", "-eo", "pid,comm"], capture_output=True, text=True, check=True)
+    return [line for line in found.stdout.splitlines() if "qemu-system" in line]
+
+
+def boot(app, command):
+    """Boots a kernel with nothing but this command in it."""
+    app.wait_for("What to boot")
+    app.key("4")
+    write(app, "Command to run there", command)
+    app.key("alt+Right")
+
+
+def the_lab_boots_a_kernel_and_tells_its_exit_status():
+    app = App("--flow", "lab")
+    app.wait_for("What to boot")
+    named(app, "the lab")
+    boot(app, "uname -r")
+    app.wait_for("Kernel: ", PATIENT)
+    named(app, "the console")
+    app.wait_for("Done in", PATIENT)
+    app.wait_for("Exit status")
+    app.wait_for("Timeline")
+    named(app, "the report")
+    # The console is still there, and the report behind it.
+    app.press("push button", "Show")
+    app.wait_for("lines")
+    app.key("alt+Left")
+    app.wait_for("Exit status")
+    app.key("alt+Left")
+    app.wait_for("Earlier runs")
+    boot(app, "sh -c 'exit 7'")
+    app.wait_for("The command ended with exit status 7", PATIENT)
+    app.close()
+    if running():
+        raise Failed(f"guests are left: {running()}")
+
+
+def a_guest_is_ended_when_that_is_wished():
+    app = App("--flow", "lab")
+    boot(app, "sleep 600")
+    app.wait_for("Command: ", PATIENT)
+    app.key("ctrl+c")
+    app.press("push button", "End the Guest")
+    app.wait_for("Cancelled", PATIENT)
+    if running():
+        raise Failed(f"guests are left: {running()}")
+    app.key("alt+Left")
+    boot(app, "sleep 600")
+    app.wait_for("Command: ", PATIENT)
+    # Closing asks first.
+    app.key("ctrl+q")
+    app.press("push button", "Keep It Running")
+    app.wait_for("Command: ")
+    app.key("ctrl+q")
+    app.press("push button", "End It and Close")
+    until("the end of the assistant", lambda: app.process.poll() is not None)
+    App.open.remove(app)
+    if running():
+        raise Failed(f"guests are left: {running()}")
+
+
+def tuning_is_picked_and_planned():
+    app = App()
+    app.find("push button", "Main menu")
+    app.key("ctrl+t")
+    app.wait_for("What can be tuned")
+    named(app, "Tuning")
+    # Nothing is picked that nothing speaks for.
+    seen = json.loads(subprocess.run(["hostwright", "tuning", "list", "--json"], capture_output=True, text=True, check=True).stdout)
+    wanted = sum(1 for t in seen if t["preselected"])
+    app.wait_for(f"{wanted} picked" if wanted else "Nothing is picked")
+    swap = next(t for t in seen if t["id"] == "swappiness")
+    if swap["standing"] != "can_be_set":
+        raise Failed(f"swappiness cannot be set here: {swap}")
+    box = app.find("check box", swap["title"])
+    if not swap["preselected"]:
+        box.get_action_iface().do_action(0)
+    app.wait_for("picked")
+    app.key("alt+Right")
+    app.wait_for("What is done", PATIENT)
+    named(app, "Review")
+    app.wait_for("/etc/sysctl.d/90-hostwright-swappiness.conf")
+    # Back to what is picked, which stays.
+    app.key("alt+Left")
+    app.wait_for("What can be tuned")
+    app.wait_for("picked")
+    app.key("alt+Right")
+    app.wait_for("What is done", PATIENT)
+    app.close()
+
+
+def saved():
+    """The folder of the profiles."""
+    return os.path.join(os.environ["HOME"], ".config/hostwright/profiles")
+
+
+def a_profile_goes_to_a_file_and_comes_back():
+    subprocess.run(["hostwright", "profile", "save", "desk", "--kernel", "all", "--mode", "optimized"], check=True)
+    app = App()
+    app.find("push button", "Main menu")
+    app.key("ctrl+p")
+    app.wait_for("desk")
+    named(app, "Profiles")
+    more = app.find(["push button", "toggle button"], "More: desk")
+    more.get_action_iface().do_action(0)
+    app.press("menu item", "Export")
+    place = os.path.join(os.environ["HOME"], "out.hostwright-profile")
+    type_path(app, place)
+    until("the file", lambda: os.path.exists(place))
+    app.wait_for("Exported")
+    before = json.load(open(place))
+    subprocess.run(["hostwright", "profile", "remove", "desk"], check=True)
+    app.key("F5")
+    app.wait_for("No profiles yet")
+    app.press("push button", "Import a profile\u2026")
+    type_path(app, place)
+    app.wait_for("Saved as")
+    after = json.load(open(os.path.join(saved(), "desk.json")))
+    if before != after:
+        raise Failed(f"another profile came back: {before} {after}")
+    # A broken one is told by the field that is wrong, and nothing is saved.
+    broken = os.path.join(os.environ["HOME"], "broken.hostwright-profile")
+    with open(broken, "w", encoding="utf-8") as to:
+        json.dump({**before, "name": "broken", "choices": {"kernel": "all"}}, to)
+    app.press("push button", "Import a profile\u2026")
+    type_path(app, broken)
+    app.wait_for("unknown field")
+    app.wait_for("kernel")
+    app.press("push button", "Close")
+    if os.path.exists(os.path.join(saved(), "broken.json")):
+        raise Failed("a broken profile was saved")
+    app.close()
+    # A file that is opened leads to the assistant with its choices.
+    app = App("--profile", place)
+    app.wait_for("Modules for VMware")
+    app.wait_for("desk")
+    app.close()
+
+
+def type_path(app, path):
+    """Answers a file dialog with a path."""
+    time.sleep(1.5)
+    subprocess.run(["xdotool", "key", "ctrl+a"], check=True)
+    subprocess.run(["xdotool", "type", "--delay", "20", path], check=True)
+    time.sleep(0.5)
+    app.key("Return")
+    time.sleep(0.5)
+
+
+def settings_are_kept():
+    app = App()
+    app.find("push button", "Main menu")
+    app.key("ctrl+comma")
+    app.wait_for("Appearance")
+    named(app, "Preferences")
+    switch = app.find(["switch", "toggle button", "check box"], "Keep all runs")
+    switch.get_action_iface().do_action(0)
+    path = os.path.join(os.environ["HOME"], ".config/hostwright/assistant.json")
+    until("the file of the settings", lambda: json.load(open(path))["keep_lab_runs"])
+    app.key("Escape")
+    app.close()
+
+
+def what_vgpu_comes_to_is_said_and_help_opens():
+    app = App("--flow", "vgpu")
+    app.wait_for("Not a Proxmox VE host")
+    named(app, "vGPU")
+    app.key("F1")
+    app.wait_for("NVIDIA vGPU on Proxmox VE")
+    app.key("Escape")
+    app.close()
+
+
+run([
+    the_lab_boots_a_kernel_and_tells_its_exit_status,
+    a_guest_is_ended_when_that_is_wished,
+    tuning_is_picked_and_planned,
+    a_profile_goes_to_a_file_and_comes_back,
+    settings_are_kept,
+    what_vgpu_comes_to_is_said_and_help_opens,
+])
