@@ -12,10 +12,12 @@ use crate::fetch::{inspect, verify_payload};
 use crate::flows::vgpu::catalogue::Branch;
 use crate::flows::vgpu::{Assignment, Choices, FLOW, KeptFile, Role, Stage};
 use crate::ipc::seal_file;
-use crate::pack::pack;
 use crate::tell::sentence;
 use clap::Args;
-use md5::{Digest, Md5};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use md5::Md5;
+use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -297,9 +299,10 @@ fn fill(session: &Session, mut choices: Choices, given: &Given) -> Result<(Choic
         choices.patch = Some(kept);
     }
     if let Some(path) = &given.unlock_source {
-        let packed = pack(path)?;
-        choices.unlock_source = Some(packed.sha256.clone());
-        inputs.sealed.insert(packed.sha256, packed.bytes);
+        let bytes = packed(path).map_err(|e| Problem::file("pack the sources at", path, &e))?;
+        let sha256 = hex::encode(Sha256::digest(&bytes));
+        choices.unlock_source = Some(sha256.clone());
+        inputs.sealed.insert(sha256, bytes);
     }
     Ok((choices, inputs))
 }
@@ -314,6 +317,39 @@ fn downloaded(session: &Session, choices: &Choices) -> Result<Option<PathBuf>, P
     let Some(driver) = decision.branch.and_then(|b| catalogue.driver(b)) else { return Ok(None) };
     let path = super::download::default_folder()?.join(&driver.file_name);
     Ok(path.is_file().then_some(path))
+}
+
+/// A folder of sources as a compressed tar, with all that cargo checks (also `.orig` files of vendored crates), without
+/// version control and earlier builds. Links are an error: what they lead to is not part of the folder.
+fn packed(top: &Path) -> std::io::Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    let mut open = vec![PathBuf::new()];
+    while let Some(dir) = open.pop() {
+        let mut names: Vec<PathBuf> = std::fs::read_dir(top.join(&dir))?
+            .map(|e| e.map(|e| dir.join(e.file_name())))
+            .collect::<Result<_, _>>()?;
+        // The same files make the same bytes.
+        names.sort();
+        for name in names {
+            let path = top.join(&name);
+            let meta = std::fs::symlink_metadata(&path)?;
+            if meta.is_dir() {
+                if name != Path::new(".git") && name != Path::new("target") {
+                    open.push(name);
+                }
+                continue;
+            }
+            if !meta.is_file() {
+                let what = format!("{} is no file: put what it leads to in its place", path.display());
+                return Err(std::io::Error::other(what));
+            }
+            let mut header = tar::Header::new_gnu();
+            header.set_size(meta.len());
+            header.set_mode(0o644);
+            archive.append_data(&mut header, &name, File::open(&path)?)?;
+        }
+    }
+    archive.into_inner()?.finish()
 }
 
 fn seal(path: &Path) -> Result<(File, KeptFile), Problem> {
