@@ -84,6 +84,7 @@ test-kernels: ## build the modules for other releases' kernels, and load them in
 	$(AS_ROOT) env PROFILE=dev VMWARE_SOURCES="$(VMWARE_SOURCES)" tests/kernels/matrix.sh
 	if command -v apt-get >/dev/null; then $(AS_ROOT) env PROFILE=dev tests/kernels/updates.sh; fi
 	if command -v apt-get >/dev/null; then $(AS_ROOT) env PROFILE=dev tests/kernels/dkms.sh; fi
+	if command -v apt-get >/dev/null; then $(AS_ROOT) env PROFILE=dev tests/kernels/next.sh; fi
 
 test-lab: ## build images, boot them (BIOS, UEFI, Secure Boot), many kernels, killed builds, a USB stick
 	@scripts/deps.sh lab

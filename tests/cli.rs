@@ -120,6 +120,8 @@ fn every_subcommand_explains_itself() {
         "lab restore",
         "lab report",
         "lab matrix",
+        "lab devices",
+        "lab write",
         "doctor",
         "completions",
         "man",

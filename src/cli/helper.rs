@@ -295,7 +295,7 @@ impl Machine for Helper {
 
     fn prune(&self, numbers: &[u32], lose_undo: bool) -> Result<Vec<u32>, Problem> {
         self.ready_to_ask();
-        self.client.prune(numbers, lose_undo).map_err(|e| self.problem(e))
+        self.client().prune(numbers, lose_undo).map_err(|e| self.problem(e))
     }
 
     fn runs_elsewhere(&self) -> bool {

@@ -80,6 +80,20 @@ pub fn command() -> clap::Command {
 }
 
 fn run(session: &mut Session, command: Command) -> Result<Exit, Problem> {
+    let here_only = matches!(
+        command,
+        Command::Lab(_)
+            | Command::Vgpu(_)
+            | Command::Export(_)
+            | Command::Profile(_)
+            | Command::Doctor(_)
+            | Command::Completions(_)
+            | Command::Man(_)
+    );
+    if here_only && session.place().is_some() {
+        // Its error says why.
+        session.host()?;
+    }
     match command {
         Command::Detect(args) => detect::run(session, &args),
         Command::Status(args) => status::run(session, &args),

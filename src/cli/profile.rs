@@ -264,7 +264,10 @@ fn list(session: &mut Session) -> Result<Exit, Problem> {
         let read = root.as_ref().map(|root| load(root, &name));
         let what = match &read {
             Some(Ok(document)) => summary(document),
-            Some(Err(problem)) => format!("cannot be used: {}", problem.reason),
+            Some(Err(problem)) => {
+                let why = if problem.reason.is_empty() { &problem.title } else { &problem.reason };
+                format!("cannot be used: {why}")
+            }
             None => continue,
         };
         let in_use = used.as_deref() == Some(&name);

@@ -210,6 +210,10 @@ impl Window {
         self.action_set_enabled(Action::Back.full(), back);
         self.action_set_enabled(Action::Home.full(), !(view == "assistant" && self.is_running()));
         self.action_set_enabled(Action::CancelRun.full(), self.can_cancel());
+        let here = self.machine().place().is_none();
+        for action in [Action::Lab, Action::Tuning, Action::Vgpu] {
+            self.action_set_enabled(action.full(), here);
+        }
     }
 
     /// Whether something is shown that goes on and can be asked to stop.
@@ -319,7 +323,7 @@ impl Window {
     }
 
     fn choose_machine(&self) {
-        if self.imp().assistant.is_running() {
+        if self.is_running() {
             self.toast(&gettext("One change at a time: this one is still under way"));
             return;
         }
@@ -329,10 +333,20 @@ impl Window {
             async move {
                 if machines::choose(&window, &window.machine()).await {
                     window.show_home();
+                    window.update_actions();
                     window.attach_to_what_runs().await;
                 }
             }
         ));
+    }
+
+    /// Whether what looks at this machine itself fits; says so, when the window is about another one.
+    fn is_about_this_machine(&self) -> bool {
+        let here = self.machine().place().is_none();
+        if !here {
+            self.toast(&gettext("This works on this machine only: choose it first"));
+        }
+        here
     }
 
     fn show_home(&self) {
@@ -416,6 +430,9 @@ impl Window {
 
     /// Shows the test lab.
     pub(super) fn show_lab(&self) {
+        if !self.is_about_this_machine() {
+            return;
+        }
         let imp = self.imp();
         let lab = imp.lab.get_or_init(|| {
             let lab = LabView::default();
@@ -429,6 +446,9 @@ impl Window {
 
     /// Shows what can be tuned.
     pub(super) fn show_tuning(&self) {
+        if !self.is_about_this_machine() {
+            return;
+        }
         let imp = self.imp();
         let tuning = imp.tuning.get_or_init(|| {
             let tuning = TuningView::default();
@@ -441,6 +461,9 @@ impl Window {
 
     /// Shows what NVIDIA vGPU comes to on this host.
     pub(super) fn show_vgpu(&self) {
+        if !self.is_about_this_machine() {
+            return;
+        }
         let imp = self.imp();
         let vgpu = imp.vgpu.get_or_init(|| {
             let vgpu = VgpuView::default();

@@ -117,6 +117,15 @@ systemctl poweroff
 END
 ln -s ../desk.service "$m/etc/systemd/system/multi-user.target.wants/desk.service"
 ln -sf /dev/null "$m/etc/systemd/system/getty@tty1.service"
+# The kernel's headers are asked here, at this processor's speed: the answers are kept, and are the same there.
+unshare --mount --pid --fork --kill-child -- bash -euo pipefail -c '
+  mount -t proc proc "$1/proc"
+  mount --rbind /dev "$1/dev"
+  mount -t sysfs -o ro sysfs "$1/sys"
+  mount -t tmpfs tmpfs "$1/run"
+  exec chroot "$1" hostwright --root / vmware plan --kernel all' plan "$m" >"$work/plan" 2>&1 ||
+  { tail -n 20 "$work/plan" >&2 && echo "prompt-vm: no plan can be made in the root" >&2 && exit 1; }
+ls -lR "$m/var/cache/hostwright" | head -20
 umount "$m"
 
 # --- the machine ---
@@ -125,10 +134,10 @@ timeout 3000 qemu-system-x86_64 -nodefaults -vga std -display none -accel tcg,th
   -drive "file=$work/disk.img,format=raw,if=virtio" -serial "file:$shots/serial.log" \
   -kernel "$root/boot/$kernel" -initrd "$root/boot/initrd.img-${kernel#vmlinuz-}" \
   -append "root=/dev/vda rw console=ttyS0 quiet systemd.show_status=0" || status=$?
-for name in said journal prompt.png dismissed.png applying.png done.png; do
-  rm -f "$shots/$name"
-  debugfs -R "dump /var/shots/$name $shots/$name" "$work/disk.img" 2>/dev/null
-done
+rm -rf "$work/var" && mkdir "$work/var"
+rm -f "$shots"/*.png
+debugfs -R "rdump /var/shots $work/var" "$work/disk.img" 2>/dev/null
+cp "$work/var/shots/"* "$shots/"
 cat "$shots/said"
 [[ $status -eq 0 ]] || { echo "prompt-vm: qemu ended with $status; see $shots/serial.log" >&2 && exit 1; }
 grep -q "^ok " "$shots/said" && [[ -s $shots/prompt.png ]] ||

@@ -2,6 +2,7 @@
 //! How recorded hosts are told, as snapshots that a person reads.
 
 use super::*;
+use crate::detect::gather;
 use crate::recorded::{names, unpack};
 
 fn told(name: &str, width: usize) -> String {

@@ -62,6 +62,8 @@ mod imp {
         #[template_child]
         pub(super) wayland: TemplateChild<gtk::Switch>,
         #[template_child]
+        pub(super) tuning_row: TemplateChild<adw::ActionRow>,
+        #[template_child]
         pub(super) tuning: TemplateChild<gtk::Switch>,
         #[template_child]
         pub(super) sources: TemplateChild<adw::ActionRow>,
@@ -137,6 +139,15 @@ impl ExtrasPage {
             self,
             async move {
                 let imp = page.imp();
+                let elsewhere = Window::of(&page).is_some_and(|w| w.machine().place().is_some());
+                imp.wayland_row.set_visible(!elsewhere);
+                imp.tuning_row.set_visible(!elsewhere);
+                if elsewhere {
+                    // Both look at the machine themselves.
+                    imp.wayland.set_active(false);
+                    imp.tuning.set_active(false);
+                    return;
+                }
                 match Launchers::look().await {
                     Ok(launchers) => {
                         imp.wayland_row.set_subtitle(&launchers.in_words());
