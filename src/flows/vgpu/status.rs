@@ -171,14 +171,12 @@ pub fn advice(facts: &VgpuFacts, running: &[Running], said: &[String]) -> Vec<Ad
             );
         }
     }
-    if !running.is_empty() && loaded {
-        if has("vmiop") && said.iter().any(|l| l.contains("error") && l.contains("vmiop")) {
-            add(
-                "guest-driver",
-                "A guest reports trouble (Code 43 in Windows): the guest's driver must be of the host driver's branch, and \
-                 its licence valid; look at `journalctl -u nvidia-vgpu-mgr`.",
-            );
-        }
+    if !running.is_empty() && loaded && said.iter().any(|l| l.contains("vmiop") && l.contains("error")) {
+        add(
+            "guest-driver",
+            "A guest reports trouble (Code 43 in Windows): the guest's driver must be of the host driver's branch, and \
+             its licence valid; look at `journalctl -u nvidia-vgpu-mgr`.",
+        );
     }
     if let Finding::Seen(Some(driver)) = &facts.driver
         && !driver.is_vgpu
