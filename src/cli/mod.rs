@@ -84,6 +84,7 @@ fn run(session: &mut Session, command: Command) -> Result<Exit, Problem> {
         command,
         Command::Lab(_)
             | Command::Vgpu(_)
+            | Command::Bench(_)
             | Command::Export(_)
             | Command::Profile(_)
             | Command::Doctor(_)

@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_run_left_in_the_middle_is_named_with_the_way_back() {
-        let problem = last_words(&running(false), Some("/tmp/r"));
+        let problem = last_words(&running(false), Some("--root /tmp/r"));
         assert!(
             problem.reason.contains("Run 7") && problem.reason.contains("2 of 5 steps done"),
             "{problem:?}"

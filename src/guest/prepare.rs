@@ -131,6 +131,10 @@ fn direct(
     if guest.network != Network::None {
         needs.insert(Need::Net);
     }
+    // Where it is a module, nothing else in the guest would load it.
+    if guest.disks.iter().any(|d| !d.usb) && !matches!(abilities.has(Need::Disk), Have::Missing { .. }) {
+        needs.insert(Need::Disk);
+    }
     let mut way = None;
     let root = match &boot.root {
         GuestRoot::None => {

@@ -69,7 +69,7 @@ pub enum Error {
     )]
     Gone,
     /// Only seen by clients: another machine cannot be reached.
-    #[error("{machine} cannot be reached: {why}. Try it by hand: `{command}`")]
+    #[error("the machine {machine} cannot be reached: {why}. Try it by hand: `{command}`")]
     Unreachable {
         /// Which machine.
         machine: String,
@@ -80,7 +80,7 @@ pub enum Error {
     },
     /// Only seen by clients: the other machine has no program that speaks to its bus for us.
     #[error(
-        "{machine} has no `systemd-stdio-bridge`, through which its system bus is reached. Install the package `systemd` there, or work there: `{command}`"
+        "the machine {machine} has no `systemd-stdio-bridge`, through which its system bus is reached. Install the package `systemd` there, or work there: `{command}`"
     )]
     NoBridge {
         /// Which machine.

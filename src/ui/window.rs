@@ -9,7 +9,6 @@ use super::context::Context;
 use super::flows::tuning::TuningView;
 use super::flows::vgpu::VgpuView;
 use super::flows::vmware::{Assistant, Request, Start, Then};
-use super::flows::wayland;
 use super::flows::{self, lab::LabView};
 use super::help;
 use super::i18n::{gettext, gettext_f, told};
@@ -414,11 +413,6 @@ impl Window {
     pub(super) fn review(&self, request: Request, from: &'static str) {
         self.imp().came_from.set(Some(from));
         self.begin(Start::Review { request: Box::new(request), then: Vec::new() });
-    }
-
-    /// Shows the plan for VMware's launchers in a Wayland session.
-    pub(super) fn review_wayland(&self) {
-        self.review(wayland::fix(), "home");
     }
 
     /// Shows a view that is not the assistant.

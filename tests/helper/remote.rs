@@ -143,7 +143,8 @@ fn descendants(of: u32) -> Vec<i32> {
     let mut found = vec![i32::try_from(of).unwrap()];
     let mut at = 0;
     while at < found.len() {
-        found.extend(parents.iter().filter(|(_, parent)| *parent == found[at]).map(|(pid, _)| *pid));
+        let above = found[at];
+        found.extend(parents.iter().filter(|(_, parent)| *parent == above).map(|(pid, _)| *pid));
         at += 1;
     }
     found.remove(0);

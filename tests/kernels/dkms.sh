@@ -20,7 +20,7 @@ fail() {
   echo "dkms: $*" >&2
   hostwright runs >&2 || true
   dkms status >&2 || true
-  tail -n 30 /var/lib/dkms/hostwright-vmware/*/*/*/log/make.log /var/lib/dkms/hostwright-vmware/*/build/make.log >&2 2>/dev/null || true
+  cut -c1-200 /var/lib/dkms/hostwright-vmware/*/build/make.log 2>/dev/null | tail -n 30 >&2 || true
   exit 1
 }
 run() {
@@ -99,23 +99,35 @@ status=0
 mv /run/mok.pub /var/lib/dkms/mok.pub
 key=$(sha256sum /var/lib/dkms/mok.key)
 
-echo "== a second kernel comes"
-run env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$image" "linux-headers-$release" \
-  >/run/apt.log 2>&1 || { tail -n 40 /run/apt.log >&2 && fail "the kernel's installation failed"; }
-installed "$release"
-sha256sum --check --quiet <<<"$key" || fail "DKMS made a new key"
-grep -q '"good": true' "/var/lib/hostwright/updates/$release.json" || fail "the success was not told"
-
-echo "== it goes"
-run env DEBIAN_FRONTEND=noninteractive apt-get purge -q -y "$image" "linux-headers-$release" >/run/apt.log 2>&1 ||
-  { tail /run/apt.log >&2 && fail "the removal failed"; }
-left=$(find "/lib/modules/$release" -name 'vm*.ko*' 2>/dev/null || true)
-[[ -z $left ]] || fail "modules were left: $left"
+# comes PACKAGE...: apt installs them.
+comes() {
+  run env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@" >/run/apt.log 2>&1 ||
+    { cut -c1-200 /run/apt.log | tail -n 60 >&2 && fail "the installation of $* failed"; }
+}
+# The second kernel: as it should be, and gone again.
+there_and_gone() {
+  installed "$release"
+  sha256sum --check --quiet <<<"$key" || fail "DKMS made a new key"
+  grep -q '"good": true' "/var/lib/hostwright/updates/$release.json" || fail "the success was not told"
+  run env DEBIAN_FRONTEND=noninteractive apt-get purge -q -y "$image" "linux-headers-$release" >/run/apt.log 2>&1 ||
+    { cut -c1-200 /run/apt.log | tail >&2 && fail "the removal failed"; }
+  left=$(find "/lib/modules/$release" -name 'vm*.ko*' 2>/dev/null || true)
+  [[ -z $left ]] || fail "modules were left: $left"
+}
+echo "== a second kernel comes, and its headers after it"
+comes "$image"
+comes "linux-headers-$release"
+there_and_gone
+echo "== both at once: apt sets the headers up first"
+comes "$image" "linux-headers-$release"
+there_and_gone
+echo "== its headers alone, and the kernel after them"
+comes "linux-headers-$release"
+comes "$image"
+there_and_gone
 
 echo "== sources that cannot be built are told, and are an error of DKMS"
 tar --create --file /usr/lib/vmware/modules/source/vmmon.tar --directory "$project/data/practice" vmnet-only
-status=0
-dkms build -m hostwright-vmware -v 1 -k "$here" --force >/run/dkms.log 2>&1 || status=$?
 dkms unbuild -m hostwright-vmware -v 1 -k "$here" >/dev/null 2>&1 || true
 status=0
 dkms install -m hostwright-vmware -v 1 -k "$here" >/run/dkms.log 2>&1 || status=$?

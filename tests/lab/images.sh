@@ -18,6 +18,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 hostwright=$(readlink -f "${TARGET:-target/debug}/hostwright")
+# Roots with kernels are shared with the other tests that use them.
+roots_cache=${HOSTWRIGHT_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set}/.cache}/hostwright}
 cache=${HOSTWRIGHT_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set}/.cache}/hostwright}/test-lab
 export XDG_CACHE_HOME=$cache
 lab=$cache/hostwright/lab
@@ -120,7 +122,7 @@ fi
 
 if wanted matrix; then
   roots=(bookworm bookworm-backports trixie-backports)
-  tests/kernels/roots.sh make "${roots[@]}" >"$scratch/roots"
+  HOSTWRIGHT_CACHE=$roots_cache tests/kernels/roots.sh make "${roots[@]}" >"$scratch/roots"
   {
     echo "command = ['uname', '-r']"
     echo "root = 'none'"

@@ -175,6 +175,7 @@ fn kernel(args: &Run) -> Result<find::KernelPlace, String> {
 
 /// How the modules are built, in both ways.
 fn trials(session: &Session, host: &Host, args: &Run) -> Result<Vec<Trial>, String> {
+    let mut why_not = String::new();
     let source = args.source.clone().or_else(|| {
         // Without a product there are the practice modules, where these are.
         let there = crate::detect::gather(host, Some(&[crate::detect::Topic::Vmware]));
@@ -200,12 +201,15 @@ fn trials(session: &Session, host: &Host, args: &Run) -> Result<Vec<Trial>, Stri
             Ok(all) => {
                 // One kernel is enough; a mode that cannot be had here falls back to the other.
                 if let Some((build, rehearsal)) = all.into_iter().next().filter(|(b, _)| b.mode == mode) {
-                    trials.push(Trial { way, build, rehearsal, inputs });
+                    trials.push(Trial { way, build, rehearsal, inputs, alone: None });
                 }
             }
-            Err(_) if !trials.is_empty() => {}
+            Err(e) if !trials.is_empty() => why_not = e.to_string(),
             Err(e) => return Err(e.to_string()),
         }
+    }
+    if let [only] = trials.as_mut_slice() {
+        only.alone = Some(why_not);
     }
     Ok(trials)
 }

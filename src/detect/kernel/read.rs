@@ -196,10 +196,19 @@ fn compression(modules_dep: &str, config: Option<&super::KernelConfig>) -> Compr
     }
 }
 
-/// The vermagic of one of the kernel's own modules: the smallest of the first few that `modules.dep` names.
+/// The vermagic of one of the kernel's own modules: the smallest of the first few that `modules.dep` names, or
+/// `modules.order`.
 fn vermagic(look: &Look<'_>, modules_dir: &str, modules_dep: &str) -> Finding<String> {
     let own = parse_modules_dep(modules_dep).filter(|path| path.starts_with("kernel/")).take(12);
+    let mut own: Vec<String> = own.map(str::to_owned).collect();
+    if own.is_empty() {
+        // The kernel's files are there and its package is not set up yet: its hooks, or those of its headers, may run now.
+        let order = look.text(&format!("{modules_dir}/modules.order")).unwrap_or_default();
+        let names = order.lines().filter(|line| line.starts_with("kernel/")).take(12);
+        own = names.flat_map(|name| ["", ".xz", ".zst", ".gz"].map(|end| format!("{name}{end}"))).collect();
+    }
     let mut sized: Vec<(u64, String)> = own
+        .iter()
         .map(|path| format!("{modules_dir}/{path}"))
         .filter_map(|path| look.root().metadata(&path).ok().map(|meta| (meta.size, path)))
         .collect();

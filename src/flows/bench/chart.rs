@@ -97,7 +97,7 @@ impl Chart {
                 let metrics = groups(series).len() as i32;
                 metrics * (ROW + 10) + series.len() as i32 * ROW
             }
-            Kind::Ratios(c) => c.compared.len() as i32 * ROW + 3 * ROW,
+            Kind::Ratios(c) => c.compared.len() as i32 * ROW + 2 * ROW,
         };
         HEAD + body + MARGIN
     }

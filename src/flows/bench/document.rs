@@ -155,6 +155,11 @@ impl Results {
     }
 }
 
+/// Nine digits: more than any clock here tells, and few enough that every reader of JSON reads the same number back.
+fn rounded(value: f64) -> f64 {
+    format!("{value:.8e}").parse().unwrap_or(value)
+}
+
 /// Collects values while rounds go on.
 #[derive(Debug, Default)]
 pub(super) struct Recorder {
@@ -167,6 +172,7 @@ impl Recorder {
         if !value.is_finite() {
             return;
         }
+        let value = rounded(value);
         let known =
             self.kept.iter_mut().find(|(m, v, p, _)| *m == metric && v.as_deref() == variant && p == place);
         match known {

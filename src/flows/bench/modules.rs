@@ -24,6 +24,8 @@ pub struct Trial {
     pub rehearsal: Rehearse,
     /// What comes with it (sources from elsewhere).
     pub inputs: Inputs,
+    /// Why the other way is not there, where it is not.
+    pub alone: Option<String>,
 }
 
 /// The workload.
@@ -98,8 +100,10 @@ impl Step for Modules {
                 }
             }
         }
-        if trials.len() == 1 {
-            parts.push(format!("the other way: only {} modules can be built here", trials[0].way));
+        for trial in trials {
+            if let Some(why) = &trial.alone {
+                parts.push(format!("the other way than {}: it cannot be built here ({why})", trial.way));
+            }
         }
         Ok(parts)
     }

@@ -107,7 +107,7 @@ pub fn mann_whitney(a: &[f64], b: &[f64]) -> f64 {
         return 1.0;
     }
     let z = ((pairs / 2.0 - smaller) - 0.5).max(0.0) / variance.sqrt();
-    (2.0 * upper_tail(z)).min(1.0)
+    if z == 0.0 { 1.0 } else { (2.0 * upper_tail(z)).min(1.0) }
 }
 
 /// The probability of each U from 0 to n·m when both samples come from one distribution.

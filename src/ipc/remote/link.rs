@@ -281,7 +281,10 @@ mod tests {
         );
         assert!(text.contains("Permission denied (publickey). Try it by hand: `ssh ada@desk`"), "{text}");
         let text = told(&["ssh: Could not resolve hostname desk: Name or service not known"], 255);
-        assert!(text.starts_with("ada@desk cannot be reached: Could not resolve hostname"), "{text}");
+        assert!(
+            text.starts_with("the machine ada@desk cannot be reached: Could not resolve hostname"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -63,7 +63,8 @@ import tempfile
 from ansible.module_utils.basic import AnsibleModule
 
 # Exit status: done; with --check, something would change.
-DONE, WOULD_CHANGE = 0, 10
+DONE = 0
+WOULD_CHANGE = 10
 
 
 def find(module, name):
