@@ -63,7 +63,7 @@ if [[ ${1:-} == lab ]]; then
   packages+=(grub-common grub-pc-bin grub-efi-amd64-bin)   # what boots an image
   packages+=(xorriso mtools dosfstools e2fsprogs fdisk)    # ISO and disk images
   packages+=(shim-signed grub-efi-amd64-signed)            # the same for Secure Boot
-  packages+=(pacman-package-manager arch-install-scripts libarchive-tools) # images from Arch profiles
+  packages+=(pacman-package-manager arch-install-scripts makepkg) # images from Arch profiles
   packages+=(grub-efi-ia32-bin cpio busybox-static)        # and what their test is made of
   packages+=(qemu-system-gui)                              # guests in a window
 fi

@@ -77,12 +77,13 @@ fn ask(question: &str, wanted: Wanted) -> Option<String> {
         Wanted::YesOrNo | Wanted::Confirmation => dialog.add_response("yes", &gettext("Trust")),
         Wanted::Nothing => {}
     }
-    let response = Rc::new(RefCell::new(String::new()));
+    // A password is forgotten by its entry as soon as the window is gone.
+    let response = Rc::new(RefCell::new((String::new(), String::new())));
     let main_loop = gtk::glib::MainLoop::new(None, false);
     dialog.connect_response(None, {
-        let (response, main_loop) = (response.clone(), main_loop.clone());
+        let (response, main_loop, entry) = (response.clone(), main_loop.clone(), entry.clone());
         move |_, said| {
-            response.replace(said.to_owned());
+            response.replace((said.to_owned(), entry.text().to_string()));
             main_loop.quit();
         }
     });
@@ -91,9 +92,10 @@ fn ask(question: &str, wanted: Wanted) -> Option<String> {
         entry.grab_focus();
     }
     main_loop.run();
-    let yes = response.borrow().as_str() == "yes";
+    let (said, typed) = response.take();
+    let yes = said == "yes";
     match wanted {
-        Wanted::Secret => yes.then(|| entry.text().to_string()),
+        Wanted::Secret => yes.then_some(typed),
         Wanted::YesOrNo => Some(if yes { "yes" } else { "no" }.to_owned()),
         Wanted::Confirmation => yes.then(String::new),
         Wanted::Nothing => None,
