@@ -99,7 +99,7 @@ publish() { # folder, component
 }
 publish "$www/debian" main
 mkdir -p "$www/debian/pve/pool"
-dpkg-deb -q --root-owner-group -b "$work/stub" "$www/debian/pve/pool/proxmox-headers-${kernel}_1_amd64.deb" >/dev/null
+dpkg-deb --root-owner-group -b "$work/stub" "$www/debian/pve/pool/proxmox-headers-${kernel}_1_amd64.deb" >/dev/null
 publish "$www/debian/pve" pve-no-subscription
 gpgconf --kill all
 "$here/lab/make-run.sh" 535.230.02 "$work/driver.run"

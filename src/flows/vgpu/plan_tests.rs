@@ -10,12 +10,16 @@ fn ground() -> (Catalogue, Rules) {
     (Catalogue::built_in().unwrap(), Rules::built_in().unwrap())
 }
 
-/// What a recorded host has, with a package manager that could install all that is wanted, and the files that come
-/// with Proxmox and with Hostwright.
-fn facts(name: &str, choices: &Choices) -> Result<SetupFacts, Refusal> {
+/// What a recorded host has.
+fn seen(name: &str) -> Result<SetupFacts, Refusal> {
     let (catalogue, rules) = ground();
-    let host = unpack(name, "");
-    let mut facts = gather(&host.host, choices, &catalogue, &rules)?;
+    gather(&unpack(name, "").host, &Choices::default(), &catalogue, &rules)
+}
+
+/// The same with a package manager that could install all that is wanted, and the files that come with Proxmox and
+/// with Hostwright.
+fn equipped(mut facts: SetupFacts, choices: &Choices) -> Result<SetupFacts, Refusal> {
+    let (catalogue, rules) = ground();
     let decision = super::super::decide(choices, &facts.vgpu, &catalogue, &rules)?;
     let release = rules.proxmox(&decision.proxmox).unwrap();
     let wanted = packages(&decision, choices, &facts.vgpu, release);
@@ -30,6 +34,10 @@ fn facts(name: &str, choices: &Choices) -> Result<SetupFacts, Refusal> {
     facts.keyrings = vec![sources::keyrings(&release.codename)[0].clone()];
     facts.program = Some("/usr/bin/hostwright".into());
     Ok(facts)
+}
+
+fn facts(name: &str, choices: &Choices) -> Result<SetupFacts, Refusal> {
+    equipped(seen(name)?, choices)
 }
 
 fn given(name: &str) -> KeptFile {
@@ -70,14 +78,18 @@ fn titles(planned: &Result<Plan, Refusal>) -> String {
 /// Every difference in what would be done is looked at by a person.
 #[test]
 fn each_recorded_host_with_each_branch_is_planned_as_it_was() {
-    let (catalogue, _) = ground();
+    let (catalogue, rules) = ground();
     let branches: Vec<Branch> = catalogue.drivers().map(|d| d.branch).collect();
     for name in names() {
         let mut text = String::new();
+        // A host is unpacked and looked at once; only what is chosen differs.
+        let seen = seen(&name).unwrap();
         for branch in std::iter::once(None).chain(branches.iter().copied().map(Some)) {
             let shown = branch.map_or_else(|| "without a choice".to_owned(), |b| b.to_string());
             for (stage, word) in [(Stage::Prepare, "stage 1"), (Stage::Install, "stage 2")] {
-                let planned = planned(&name, &choices(branch, Some(stage)));
+                let choices = choices(branch, Some(stage));
+                let planned = equipped(seen.clone(), &choices)
+                    .and_then(|facts| plan(&choices, &facts, &catalogue, &rules));
                 text.push_str(&format!("{shown}, {word}\n{}", titles(&planned)));
             }
         }
