@@ -25,10 +25,10 @@ endif
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 TARGET := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
-SCRIPTS := scripts/*.sh tests/*/*.sh .ci/run
+SCRIPTS := scripts/*.sh tests/*/*.sh tests/vgpu/lab/*.sh .ci/run
 
 .DEFAULT_GOAL := build
-.PHONY: build deps run test screenshots sweep test-prompt test-debian-13 lint bench doc install uninstall test-kernels test-lab test-ansible test-boot test-wayland fuzz help
+.PHONY: build deps run test screenshots sweep test-prompt test-debian-13 lint bench doc install uninstall test-kernels test-lab test-vgpu test-ansible test-boot test-wayland fuzz help
 
 build: ## build the programs
 	$(CARGO) build --profile $(PROFILE) --no-default-features --bins
@@ -116,6 +116,11 @@ fuzz: ## the parsers of boot loaders' files, each for TIME seconds (60); needs a
 	  $(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
 	    -max_total_time=$(or $(TIME),60) -max_len=4096 || exit 1; \
 	done
+
+test-vgpu: ## take a Debian dressed as Proxmox through both stages of vGPU and back, in a VM
+	@scripts/deps.sh vgpu
+	$(CARGO) build --no-default-features --bins
+	$(AS_ROOT) tests/vgpu/vm.sh "$(TARGET_DIR)/debug" bookworm
 
 lint: ## formatting, clippy with the house rules, scripts, licences of dependencies
 	$(CARGO) fmt --check

@@ -6,6 +6,7 @@
 #   deps.sh            to build, to run, for `make run` and `make test`
 #   deps.sh kernels    also for `make test-kernels`
 #   deps.sh lab        also for `make test-lab`
+#   deps.sh vgpu       also for `make test-vgpu`
 #   deps.sh boot       also for `make test-boot`
 #   deps.sh wayland    also for `make test-wayland`
 #   deps.sh ansible    also for `make test-ansible`
@@ -65,6 +66,10 @@ if [[ ${1:-} == lab ]]; then
   packages+=(pacman-package-manager arch-install-scripts makepkg) # images from Arch profiles
   packages+=(grub-efi-ia32-bin cpio busybox-static)        # and what their test is made of
   packages+=(qemu-system-gui)                              # guests in a window
+fi
+
+if [[ ${1:-} == vgpu ]]; then
+  packages+=(apt-utils dpkg-dev gnupg e2fsprogs)           # a signed repository, and a disk with a file system
 fi
 
 # Whether a kernel is here with headers that something can be built against.

@@ -149,7 +149,7 @@ pub(crate) fn store(root: &Root, document: &Document, force: bool) -> Result<(),
 /// # Errors
 /// When the name is no name or taken, or the choices are not valid.
 #[cfg_attr(not(feature = "gui"), allow(dead_code, reason = "the command line can replace one too"))]
-pub(crate) fn save(name: &str, flow: &str, choices: Value) -> Result<(), Problem> {
+pub(crate) fn save(name: &str, flow: &str, choices: &Value) -> Result<(), Problem> {
     let flows = serde_json::json!({ flow: choices });
     let document =
         read_value(serde_json::json!({ "version": profile::VERSION, "name": name, "flows": flows }))?;

@@ -14,6 +14,7 @@ fn published() -> Vec<(&'static str, Schema)> {
         ("choices-vmware", schema_for!(Choices)),
         ("choices-wayland", schema_for!(hostwright::flows::wayland::Choices)),
         ("choices-tuning", schema_for!(hostwright::flows::tuning::Choices)),
+        ("choices-vgpu", schema_for!(hostwright::flows::vgpu::Choices)),
         ("choices-lab-write", schema_for!(hostwright::flows::lab::write::Choices)),
         ("profile", schema_for!(hostwright::flows::profile::Profile)),
         ("applied", schema_for!(hostwright::flows::profile::Applied)),

@@ -193,6 +193,9 @@ fn sealed(inputs: &Inputs) -> Result<Vec<Sealed>, Problem> {
     let failed = |e: SealedError| Problem::internal("hand over the archives", &e);
     let mut files: Vec<Sealed> =
         inputs.sealed.values().map(|b| Sealed::source(b)).collect::<Result<_, _>>().map_err(failed)?;
+    for (sha256, file) in &inputs.large {
+        files.push(Sealed::large(sha256, file).map_err(failed)?);
+    }
     for (sha256, image) in &inputs.images {
         files.push(Sealed::image(sha256, image).map_err(failed)?);
     }

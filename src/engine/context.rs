@@ -268,13 +268,30 @@ impl<'a> Context<'a> {
     /// # Errors
     /// When the journal or the file cannot be written; the old file is then untouched.
     pub fn write(&self, path: &str, bytes: &[u8], mode: u32) -> Result<(), StepError> {
+        let sha256 = hex::encode(Sha256::digest(bytes));
+        self.write_from(path, &mut { bytes }, &sha256, bytes.len() as u64, mode)
+    }
+
+    /// As [`Context::write`], for more than should be in memory. That the bytes are those of `sha256` is for
+    /// the step to verify afterwards.
+    ///
+    /// # Errors
+    /// As [`Context::write`].
+    pub fn write_from(
+        &self,
+        path: &str,
+        from: &mut dyn std::io::Read,
+        sha256: &str,
+        size: u64,
+        mode: u32,
+    ) -> Result<(), StepError> {
         require_plain(path)?;
         // Said outright, for a directory with the set-group-id bit would give its own group.
         let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
         let staged = restore::staged_name();
         let will_be = FileState::File {
-            sha256: hex::encode(Sha256::digest(bytes)),
-            size: bytes.len() as u64,
+            sha256: sha256.to_owned(),
+            size,
             mode,
             uid,
             gid,
@@ -288,7 +305,7 @@ impl<'a> Context<'a> {
         let root = self.host.root();
         root.create_dirs(restore::folder(path), 0o755)?;
         failpoint::hit("dirs-made");
-        root.write_staged(path, &staged, &mut { bytes }, mode, Some((uid, gid)), None)?;
+        root.write_staged(path, &staged, from, mode, Some((uid, gid)), None)?;
         failpoint::hit("written");
         Ok(())
     }

@@ -74,6 +74,9 @@ impl std::fmt::Debug for Explain {
 pub struct Inputs {
     /// Archives that the caller handed over as sealed files, by the SHA-256 (hexadecimal) of their bytes.
     pub sealed: BTreeMap<String, Vec<u8>>,
+    /// Files too large for memory (a driver), by the SHA-256 (hexadecimal) of their bytes. Whoever puts one in has
+    /// seen to it that nobody can change it any more.
+    pub large: BTreeMap<String, Arc<std::fs::File>>,
     /// Images that the caller handed over as open files, by the SHA-256 (hexadecimal) that their bytes must have.
     /// They are too large to be sealed: who uses one compares.
     pub images: BTreeMap<String, Arc<File>>,

@@ -27,7 +27,7 @@ pub enum PlanError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// There is no such flow.
-    #[error("there is no flow called `{0}`; there are: lab-write, tuning, vmware, wayland")]
+    #[error("there is no flow called `{0}`; there are: lab-write, tuning, vgpu, vmware, wayland")]
     UnknownFlow(String),
     /// The choices are no valid document for this flow.
     #[error("the choices are not valid: {0}")]
@@ -56,6 +56,7 @@ pub fn plan(
         vmware::FLOW => vmware::plan_here(host, choices, inputs, cancel, sink),
         wayland::FLOW => wayland::plan_here(host, choices),
         tuning::FLOW => tuning::plan_here(host, choices),
+        vgpu::FLOW => vgpu::plan_here(host, choices),
         lab::write::FLOW => lab::write::plan_here(host, choices),
         other => Err(PlanError::UnknownFlow(other.to_owned())),
     }?;
@@ -82,6 +83,7 @@ pub fn check(host: &Host, plan: &Plan) -> Vec<Check> {
         vmware::FLOW => vmware::check::check(host, plan),
         wayland::FLOW => wayland::check(host, plan),
         tuning::FLOW => tuning::check(host, plan),
+        vgpu::FLOW => vgpu::check::check(host, plan),
         _ => Vec::new(),
     }
 }

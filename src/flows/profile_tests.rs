@@ -4,6 +4,7 @@ use crate::engine::steps::Mode;
 use crate::flows::vmware::choices::{KernelChoice, UpdateChoice};
 use serde_json::json;
 
+#[allow(clippy::needless_pass_by_value, reason = "what is made in place is handed over in place")]
 fn with(flows: Value) -> Value {
     json!({"version": 2, "name": "x", "flows": flows})
 }

@@ -5,7 +5,7 @@
 //! read once ([`read_sealed`]).
 
 use crate::engine::{Inputs, Secret};
-use crate::ipc::{Error, IMAGE_PREFIX, MOK_PASSWORD, SOURCE_PREFIX, read_sealed};
+use crate::ipc::{Error, IMAGE_PREFIX, LARGE_PREFIX, MOK_PASSWORD, SOURCE_PREFIX, read_sealed, take_sealed};
 use rustix::fs::{FileType, OFlags};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -24,6 +24,8 @@ pub const MAX_FLOW: usize = 32;
 pub const MAX_FILES: usize = 8;
 /// How much all sealed archives of a call may hold, in bytes. VMware's own hold 1 to 3 MB.
 pub const MAX_SOURCES: u64 = 64 << 20;
+/// How large one sealed file may be that is not read into memory, in bytes. NVIDIA's drivers have 50 to 400 MB.
+pub const MAX_LARGE: u64 = 2 << 30;
 /// The longest password for enrolling a key, in bytes; shim takes 256 characters (mokutil(1)).
 pub const MAX_PASSWORD: u64 = 256;
 
@@ -102,9 +104,9 @@ pub fn names<T>(files: &HashMap<String, T>) -> Result<(), Error> {
     }
     for name in files.keys() {
         let prefixed = |prefix| name.strip_prefix(prefix).is_some_and(is_sha256);
-        if name != MOK_PASSWORD && !prefixed(SOURCE_PREFIX) && !prefixed(IMAGE_PREFIX) {
+        if name != MOK_PASSWORD && ![SOURCE_PREFIX, IMAGE_PREFIX, LARGE_PREFIX].into_iter().any(prefixed) {
             let shown: String = name.chars().take(80).collect();
-            let remedy = "the names are `source:SHA256`, `image:SHA256` and `mok-password`";
+            let remedy = "the names are `source:SHA256`, `image:SHA256`, `large:SHA256` and `mok-password`";
             return Err(bad(format!("no file is called {shown:?}"), remedy));
         }
     }
@@ -125,6 +127,17 @@ pub fn inputs<F: AsFd>(files: &HashMap<String, F>) -> Result<Inputs, Error> {
         })
     };
     for (name, fd) in files {
+        if let Some(sha256) = name.strip_prefix(LARGE_PREFIX) {
+            let (file, is, _) = take_sealed(fd, MAX_LARGE).map_err(|e| {
+                bad(format!("the file {name} is not accepted: {e}"), "hand it over sealed and whole")
+            })?;
+            if is != sha256 {
+                let what = format!("the file called {sha256} is {is}");
+                return Err(bad(what, "name each file by the SHA-256 of its bytes"));
+            }
+            inputs.large.insert(is, std::sync::Arc::new(file));
+            continue;
+        }
         if let Some(sha256) = name.strip_prefix(IMAGE_PREFIX) {
             inputs.images.insert(sha256.to_owned(), Arc::new(image(name, fd)?));
             continue;

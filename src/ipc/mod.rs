@@ -27,7 +27,7 @@ pub use client::{Client, Run};
 pub use error::Error;
 pub use follow::{Follow, RunEvent};
 pub use proxy::RunProxy;
-pub use sealed::{Sealed, SealedError, read_sealed};
+pub use sealed::{Sealed, SealedError, read_sealed, seal_file, take_sealed};
 
 use crate::engine::{Plan, StepPreview};
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,8 @@ pub const RUN_INTERFACE: &str = "org.hostwright.Helper1.Run";
 pub const MOK_PASSWORD: &str = "mok-password";
 /// The prefix of the name of a sealed source archive; its SHA-256 (hexadecimal) follows.
 pub const SOURCE_PREFIX: &str = "source:";
+/// The prefix of the name of a sealed file too large for memory (a driver); its SHA-256 (hexadecimal) follows.
+pub const LARGE_PREFIX: &str = "large:";
 /// The prefix of the name of an open image file; the SHA-256 (hexadecimal) that its bytes must have follows.
 pub const IMAGE_PREFIX: &str = "image:";
 

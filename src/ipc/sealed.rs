@@ -2,11 +2,11 @@
 //! Sealed memory files (memfd_create(2), fcntl(2) `F_ADD_SEALS`): bytes that nobody can change any more,
 //! not even who made them. So what the helper checked is what it uses.
 
-use super::{IMAGE_PREFIX, MOK_PASSWORD, SOURCE_PREFIX};
+use super::{IMAGE_PREFIX, LARGE_PREFIX, MOK_PASSWORD, SOURCE_PREFIX};
 use rustix::fs::{MemfdFlags, SealFlags};
 use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
@@ -64,6 +64,15 @@ impl Sealed {
         Self::new(MOK_PASSWORD, password)
     }
 
+    /// Hands over a file that [`seal_file`] made.
+    ///
+    /// # Errors
+    /// When it cannot be handed over twice.
+    pub fn large(sha256: &str, file: &File) -> Result<Self, SealedError> {
+        let fd = file.as_fd().try_clone_to_owned().map_err(SealedError::Make)?;
+        Ok(Self { name: format!("{LARGE_PREFIX}{sha256}"), fd })
+    }
+
     /// An open image. It is handed over as it is: no memory holds it, and the helper compares its bytes with the
     /// SHA-256 before it uses any, and while it does.
     ///
@@ -93,6 +102,52 @@ impl Sealed {
     pub fn fd(&self) -> &OwnedFd {
         &self.fd
     }
+}
+
+/// Copies a file into a sealed memory file, in one pass that hashes. Returns it, its SHA-256 (hexadecimal) and its
+/// size in bytes.
+///
+/// # Errors
+/// When it cannot be read, or the kernel makes no memory file.
+pub fn seal_file(from: &mut dyn Read) -> Result<(File, String, u64), SealedError> {
+    let fd = rustix::fs::memfd_create("hostwright", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
+        .map_err(|e| SealedError::Make(e.into()))?;
+    let mut file = File::from(fd);
+    let (mut hash, mut size) = (Sha256::new(), 0u64);
+    let mut buffer = vec![0u8; 1 << 20];
+    loop {
+        let read = from.read(&mut buffer).map_err(SealedError::Read)?;
+        if read == 0 {
+            break;
+        }
+        hash.update(&buffer[..read]);
+        file.write_all(&buffer[..read]).map_err(SealedError::Make)?;
+        size += read as u64;
+    }
+    rustix::fs::fcntl_add_seals(&file, all_seals()).map_err(|e| SealedError::Make(e.into()))?;
+    Ok((file, hex::encode(hash.finalize()), size))
+}
+
+/// Takes a large file that somebody handed over, if it is a sealed memory file of at most `limit` bytes. Returns it
+/// with its SHA-256 (hexadecimal) and its size; its bytes are not kept in memory.
+///
+/// # Errors
+/// See [`SealedError`]. The seals are looked at before the first byte is.
+pub fn take_sealed(fd: impl AsFd, limit: u64) -> Result<(File, String, u64), SealedError> {
+    let seals = rustix::fs::fcntl_get_seals(fd.as_fd()).map_err(|_| SealedError::NotSealed)?;
+    if !seals.contains(all_seals()) {
+        return Err(SealedError::NotSealed);
+    }
+    // A description of our own: its position is nobody else's.
+    let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd.as_fd()));
+    let mut file = File::open(link).map_err(SealedError::Read)?;
+    let size = file.metadata().map_err(SealedError::Read)?.len();
+    if size > limit {
+        return Err(SealedError::TooLarge { size, limit });
+    }
+    let mut hash = Sha256::new();
+    std::io::copy(&mut file, &mut hash).map_err(SealedError::Read)?;
+    Ok((file, hex::encode(hash.finalize()), size))
 }
 
 /// Reads a file that somebody handed over, if it is a sealed memory file of at most `limit` bytes.

@@ -62,27 +62,23 @@ fn ask(question: &str, wanted: Wanted) -> Option<String> {
         .default_response(if wanted == Wanted::Secret { "yes" } else { "no" })
         .build();
     dialog.add_response("no", &gettext("Cancel"));
-    let entry = adw::PasswordEntryRow::builder().title(gettext("Password")).activates_default(true).build();
+    let (field, entry) = super::dialogs::password_field(&gettext("Password"));
     match wanted {
         Wanted::Secret => {
-            let list = gtk::ListBox::builder()
-                .selection_mode(gtk::SelectionMode::None)
-                .css_classes(["boxed-list"])
-                .build();
-            list.append(&entry);
-            dialog.set_extra_child(Some(&list));
+            dialog.set_extra_child(Some(&field));
             dialog.add_response("yes", &gettext("Log In"));
             dialog.set_response_appearance("yes", adw::ResponseAppearance::Suggested);
         }
         Wanted::YesOrNo | Wanted::Confirmation => dialog.add_response("yes", &gettext("Trust")),
         Wanted::Nothing => {}
     }
-    let response = Rc::new(RefCell::new(String::new()));
+    // A password is forgotten by its entry as soon as the window is gone.
+    let response = Rc::new(RefCell::new((String::new(), String::new())));
     let main_loop = gtk::glib::MainLoop::new(None, false);
     dialog.connect_response(None, {
-        let (response, main_loop) = (response.clone(), main_loop.clone());
+        let (response, main_loop, entry) = (response.clone(), main_loop.clone(), entry.clone());
         move |_, said| {
-            response.replace(said.to_owned());
+            response.replace((said.to_owned(), entry.text().to_string()));
             main_loop.quit();
         }
     });
@@ -91,9 +87,10 @@ fn ask(question: &str, wanted: Wanted) -> Option<String> {
         entry.grab_focus();
     }
     main_loop.run();
-    let yes = response.borrow().as_str() == "yes";
+    let (said, typed) = response.take();
+    let yes = said == "yes";
     match wanted {
-        Wanted::Secret => yes.then(|| entry.text().to_string()),
+        Wanted::Secret => yes.then_some(typed),
         Wanted::YesOrNo => Some(if yes { "yes" } else { "no" }.to_owned()),
         Wanted::Confirmation => yes.then(String::new),
         Wanted::Nothing => None,

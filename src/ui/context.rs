@@ -5,7 +5,7 @@ use super::machine::Machine;
 use super::settings::Settings;
 use crate::detect::Facts;
 use std::cell::RefCell;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 /// The machine, what was seen of it last, and what the person set. Cheap to clone: all clones are the same.
 #[derive(Debug, Clone, Default)]
@@ -37,5 +37,17 @@ impl Context {
     /// What the person set now.
     pub(super) fn set_settings(&self, settings: Settings) {
         self.settings.replace(settings);
+    }
+}
+
+/// The facts that a page shows: what is shown already need not be shown again.
+#[derive(Debug, Default)]
+pub(super) struct Shown(RefCell<Weak<Facts>>);
+
+impl Shown {
+    /// Whether these are others than the last time; they are the last ones then.
+    pub(super) fn is_new(&self, facts: &Rc<Facts>) -> bool {
+        let now = Rc::downgrade(facts);
+        !Weak::ptr_eq(&self.0.replace(now.clone()), &now)
     }
 }

@@ -21,13 +21,16 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Default)]
 pub(super) struct Machine(Rc<Inner>);
 
+/// What wants to know that it is another machine.
+type Tell = Box<dyn Fn(Option<&Place>)>;
+
 #[derive(Default)]
 struct Inner {
     place: RefCell<Option<Place>>,
     client: RefCell<Option<Client>>,
     /// Whether somebody answers for polkit over there.
     asked_for: Cell<bool>,
-    changed: RefCell<Vec<Box<dyn Fn(Option<&Place>)>>>,
+    changed: RefCell<Vec<Tell>>,
 }
 
 impl std::fmt::Debug for Machine {

@@ -91,10 +91,11 @@ pub(super) async fn choose(window: &Window, machine: &Machine) -> bool {
     let picked: Rc<RefCell<Option<Place>>> = Rc::new(RefCell::new(now.clone()));
     let list =
         gtk::ListBox::builder().selection_mode(gtk::SelectionMode::None).css_classes(["boxed-list"]).build();
-    let mut first: Option<gtk::CheckButton> = None;
+    // What is typed is none of the list; the group makes circles of the boxes, also of a single one.
+    let none = gtk::CheckButton::new();
     for place in std::iter::once(None).chain(places.iter().cloned().map(Some)) {
         let check = gtk::CheckButton::builder().active(place == now).valign(gtk::Align::Center).build();
-        check.set_group(first.as_ref());
+        check.set_group(Some(&none));
         let title = name(place.as_ref());
         check.update_property(&[gtk::accessible::Property::Label(&title)]);
         let row = adw::ActionRow::builder().use_markup(false).title(title).activatable_widget(&check).build();
@@ -109,11 +110,11 @@ pub(super) async fn choose(window: &Window, machine: &Machine) -> bool {
                 }
             }
         ));
-        first.get_or_insert(check);
     }
     let entry = adw::EntryRow::builder()
         .title(gettext("Another one: user@host"))
         .input_hints(gtk::InputHints::NO_SPELLCHECK | gtk::InputHints::LOWERCASE)
+        .activates_default(true)
         .build();
     list.append(&entry);
     let scrolled = gtk::ScrolledWindow::builder()
@@ -140,6 +141,9 @@ pub(super) async fn choose(window: &Window, machine: &Machine) -> bool {
         #[weak]
         dialog,
         move |entry| {
+            if !entry.text().is_empty() {
+                none.set_active(true);
+            }
             let wrong = !entry.text().is_empty() && entry.text().parse::<Place>().is_err();
             dialog.set_response_enabled("yes", !wrong);
             if wrong {
@@ -183,17 +187,13 @@ pub(super) async fn answer(window: &Window, place: &Place, prompt: &Prompt) -> O
         // Of several administrators, the first.
         return ask(window, &question).await.then(|| "1".to_owned());
     }
-    let entry =
-        adw::PasswordEntryRow::builder().title(told(prompt.question())).activates_default(true).build();
-    let list =
-        gtk::ListBox::builder().selection_mode(gtk::SelectionMode::None).css_classes(["boxed-list"]).build();
-    list.append(&entry);
+    let (field, entry) = super::dialogs::password_field(&told(prompt.question()));
     let dialog = adw::MessageDialog::builder()
         .transient_for(window)
         .modal(true)
         .heading(heading)
         .body(prompt.about())
-        .extra_child(&list)
+        .extra_child(&field)
         .close_response("no")
         .default_response("yes")
         .build();
@@ -201,7 +201,19 @@ pub(super) async fn answer(window: &Window, place: &Place, prompt: &Prompt) -> O
     dialog.add_response("yes", &gettext("Authenticate"));
     dialog.set_response_appearance("yes", adw::ResponseAppearance::Suggested);
     entry.grab_focus();
-    (super::dialogs::answer(&dialog).await == "yes").then(|| entry.text().to_string())
+    // A password is forgotten by its entry as soon as the dialog is gone.
+    let typed = Rc::new(RefCell::new(String::new()));
+    dialog.connect_response(
+        None,
+        glib::clone!(
+            #[strong]
+            typed,
+            move |_, _| {
+                typed.replace(entry.text().to_string());
+            }
+        ),
+    );
+    (super::dialogs::answer(&dialog).await == "yes").then(|| typed.take())
 }
 
 #[cfg(test)]

@@ -27,6 +27,9 @@ use gtk::{CompositeTemplate, gdk, gio, glib};
 use std::cell::{Cell, OnceCell};
 use std::path::PathBuf;
 
+/// How long after the window the assistant's pages are made.
+const PREPARE: std::time::Duration = std::time::Duration::from_millis(1200);
+
 mod imp {
     use super::*;
     use crate::ui::machines;
@@ -151,9 +154,25 @@ impl Window {
         ));
         self.update_actions();
         imp.home.refresh();
+        // While a person reads Home; low: not before anything else that waits.
+        glib::timeout_add_local_full(
+            PREPARE,
+            glib::Priority::LOW,
+            glib::clone!(
+                #[weak(rename_to = window)]
+                self,
+                #[upgrade_or]
+                glib::ControlFlow::Break,
+                move || {
+                    window.assistant();
+                    glib::ControlFlow::Break
+                }
+            ),
+        );
     }
 
-    // A view is made when it is first shown: the first frame needs Home alone.
+    // A view is made when it is first shown, and the assistant, which is large, while Home is read: the first frame
+    // needs Home alone.
 
     fn assistant(&self) -> &Assistant {
         let imp = self.imp();
@@ -394,7 +413,7 @@ impl Window {
                 self.toast(&gettext_f("Choices of \u{201c}{name}\u{201d}", &[("name", &document.name)]));
             }
             None => {
-                self.toast(&gettext_f("\u{201c}{name}\u{201d} chooses nothing", &[("name", &document.name)]))
+                self.toast(&gettext_f("\u{201c}{name}\u{201d} chooses nothing", &[("name", &document.name)]));
             }
         }
     }

@@ -118,6 +118,7 @@ END
 ln -s ../desk.service "$m/etc/systemd/system/multi-user.target.wants/desk.service"
 ln -sf /dev/null "$m/etc/systemd/system/getty@tty1.service"
 # The kernel's headers are asked here, at this processor's speed: the answers are kept, and are the same there.
+# shellcheck disable=SC2016 # "$1" is for the inner shell
 unshare --mount --pid --fork --kill-child -- bash -euo pipefail -c '
   mount -t proc proc "$1/proc"
   mount --rbind /dev "$1/dev"
@@ -125,7 +126,6 @@ unshare --mount --pid --fork --kill-child -- bash -euo pipefail -c '
   mount -t tmpfs tmpfs "$1/run"
   exec chroot "$1" hostwright --root / vmware plan --kernel all' plan "$m" >"$work/plan" 2>&1 ||
   { tail -n 20 "$work/plan" >&2 && echo "prompt-vm: no plan can be made in the root" >&2 && exit 1; }
-ls -lR "$m/var/cache/hostwright" | head -20
 umount "$m"
 
 # --- the machine ---
@@ -134,12 +134,14 @@ timeout 3000 qemu-system-x86_64 -nodefaults -vga std -display none -accel tcg,th
   -drive "file=$work/disk.img,format=raw,if=virtio" -serial "file:$shots/serial.log" \
   -kernel "$root/boot/$kernel" -initrd "$root/boot/initrd.img-${kernel#vmlinuz-}" \
   -append "root=/dev/vda rw console=ttyS0 quiet systemd.show_status=0" || status=$?
-rm -rf "$work/var" && mkdir "$work/var"
+mkdir "$work/seen"
 rm -f "$shots"/*.png
-debugfs -R "rdump /var/shots $work/var" "$work/disk.img" 2>/dev/null
-cp "$work/var/shots/"* "$shots/"
+debugfs -R "rdump /var/shots $work/seen" "$work/disk.img" 2>/dev/null
+cp "$work/seen/shots/"* "$shots/"
 cat "$shots/said"
 [[ $status -eq 0 ]] || { echo "prompt-vm: qemu ended with $status; see $shots/serial.log" >&2 && exit 1; }
-grep -q "^ok " "$shots/said" && [[ -s $shots/prompt.png ]] ||
-  { echo "prompt-vm: not all was seen; see $shots/said and $shots/journal" >&2 && exit 1; }
+if ! grep -q "^ok " "$shots/said" || [[ ! -s $shots/prompt.png ]]; then
+  echo "prompt-vm: not all was seen; see $shots/said and $shots/journal" >&2
+  exit 1
+fi
 echo "prompt-vm: passed; the question is in $shots/prompt.png"

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Another machine over ssh in the assistant: an sshd of the test's own on loopback, whose host key nobody knows and which
-wants a password; ssh's questions in windows of their own, polkit's over there in a dialog; and back to this machine."""
+wants a password; ssh's questions in windows of their own, polkit's over there in a dialog.
+
+Not part of run.sh: GTK 4.8 may end the assistant when assistive tools read the entry of a password while its dialog goes
+away. By hand: tests/ui/desk.sh /usr/bin/python3 tests/ui/remote.py"""
 
 import os
 import socket
 import subprocess
 import time
 
-from gi.repository import Atspi
-
-from desk import App, Failed, _, picture, run, until
+from desk import App, Atspi, Failed, _, picture, run, until
 
 HERE = "/run/desk/ssh"
 PASSWORD = "correct horse 42"
@@ -78,24 +79,24 @@ def another_machine_is_chosen_and_looked_at():
     shots = os.environ.get("SHOTS")
     if shots:
         picture(f"{shots}/remote-1-choose.png")
-    app.press("push button", "Choose")
+    app.press("push button", "Choose", begins=True)
     trust = Other(app)
     trust.wait_for("Trust This Machine?")
     if shots:
         picture(f"{shots}/remote-2-trust.png")
-    trust.press("push button", "Trust")
+    trust.press("push button", "Trust", begins=True)
     asked = until("the question for ssh's password", lambda: (o := Other(app)) and (
         _("Password for Another Machine") in o.texts()) and o)
     type_in(asked, "Password", PASSWORD)
     if shots:
         picture(f"{shots}/remote-3-password.png")
-    asked.press("push button", "Log In")
+    asked.press("push button", "Log In", begins=True)
     # Polkit over there wants to know who looks.
     app.wait_for(_("Password for {machine}").replace("{machine}", machine), 60)
     if shots:
         picture(f"{shots}/remote-4-polkit.png")
     type_in(app, "Password", PASSWORD)
-    app.press("push button", "Authenticate")
+    app.press("push button", "Authenticate", begins=True)
     app.wait_for(_("This is about {machine}").replace("{machine}", machine), 60)
     app.find("push button", "Build Them", 60)
     if shots:

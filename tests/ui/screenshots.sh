@@ -5,10 +5,24 @@
 # right to left. Needs root.
 #
 #   screenshots.sh [LOOK...]     all of them, or these: wide-light wide-dark narrow-light …
+#   screenshots.sh --publish     puts the six of README and metainfo into data/screenshots, from wide-light and wide-dark
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd -P)
 : "${SHOTS:?say where the pictures go}"
 export SHOTS
+if [[ ${1:-} == --publish ]]; then
+  to=$here/../../data/screenshots
+  mkdir -p "$to"
+  for picture in home:wide-light review:wide-light progress:wide-light result:wide-light undo:wide-light mode-dark:wide-dark; do
+    name=${picture%:*} look=${picture#*:}
+    from=$(find "$SHOTS" -name "$look-[0-9]*-${name%-dark}.png" | head -n1)
+    [[ -n $from ]] || { echo "screenshots: there is no picture of $name in $SHOTS; make $look first" >&2 && exit 1; }
+    # Without the date of making.
+    convert "$from" -strip -define png:compression-level=9 -define png:exclude-chunk=date,time "$to/$name.png"
+  done
+  ls -l "$to"
+  exit
+fi
 looks() {
   cat <<'END'
 wide-light all --size 920x760

@@ -6,8 +6,10 @@ The first argument says how far the tour goes, the second (optional) the width t
 """
 
 import os
+import re
 import subprocess
 import sys
+import time
 
 from desk import App, Atspi, Failed, run, shown, usable
 from tour import tour
@@ -141,7 +143,10 @@ def wrong_ways(app, look):
                 after = app.focused()
                 moved = after is not None and box(now).y != place.y
                 if after is not None and after != now and not moved and around(place) == with_focus:
-                    yield f"one does not see the focus on {said(now)}"
+                    # The screen may be late.
+                    time.sleep(0.5)
+                    if around(place) == with_focus:
+                        yield f"one does not see the focus on {said(now)}"
                 app.key("shift+Tab")
         stops.append(now)
     else:
@@ -160,6 +165,8 @@ def every_page_can_be_used_by_everybody():
     look = os.environ.get("LOOK") == "1"
     for name in tour(app, FAR):
         found = []
+        # What is there already counts for the pages after this one, good or not.
+        seen_there = {f"lower than {LEAST} px: {said(c)}" for c in controls(window_of(app))}
         # GTK's own window of shortcuts is its own business.
         if name != "shortcuts":
             found += [f"without a name: {c}" for c in app.unnamed()]
@@ -169,8 +176,8 @@ def every_page_can_be_used_by_everybody():
         if name not in ("shortcuts", "progress") and not WIDTH:
             found += wrong_ways(app, look)
         # A view that is left keeps its sizes in GTK 4.8, and is seen on the pages after it, too: said once.
-        wrong += [f"{name}: {w}" for w in found if w not in known]
-        known.update(found)
+        wrong += [f"{name}: {w}" for w in found if re.sub(r" \(\d+\)", "", w) not in known]
+        known.update(seen_there)
     app.close()
     if wrong:
         raise Failed("\n  ".join(["", *wrong]))

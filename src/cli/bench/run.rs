@@ -114,7 +114,7 @@ pub(super) fn run(session: &mut Session, args: &Run) -> Result<Exit, Problem> {
         }
         match told {
             Told::Prepares(workload) => {
-                voice.say(&voice.look.dim(&format!("getting ready: {}\n", workload.id())))
+                voice.say(&voice.look.dim(&format!("getting ready: {}\n", workload.id())));
             }
             Told::Runs { workload, round } => {
                 voice.say(&voice.look.dim(&format!("round {round} of {rounds}: {}\n", workload.id())));
@@ -150,6 +150,7 @@ pub(super) fn run(session: &mut Session, args: &Run) -> Result<Exit, Problem> {
     Ok(Exit::Done)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 pub(super) fn chart_problem(error: chart::ChartError) -> Problem {
     Problem::new(
         Exit::Failed,

@@ -57,7 +57,7 @@ pub(crate) fn run(session: &mut Session, args: &Download) -> Result<Exit, Proble
     let (source, from, net) = source(args, driver, &mirror)?;
     let to = match &args.to {
         Some(to) => to.clone(),
-        None => base("XDG_DATA_HOME", ".local/share")?.join("hostwright/vgpu"),
+        None => default_folder()?,
     };
     let folder = Folder::open(&to).map_err(|e| problem(&e.into()))?;
     let state = base("XDG_STATE_HOME", ".local/state")?.join("hostwright/vgpu");
@@ -115,6 +115,11 @@ pub(crate) fn run(session: &mut Session, args: &Download) -> Result<Exit, Proble
         session.screen.print(&text);
     }
     Ok(Exit::Done)
+}
+
+/// Where files are put when nothing else is said.
+pub(super) fn default_folder() -> Result<PathBuf, Problem> {
+    Ok(base("XDG_DATA_HOME", ".local/share")?.join("hostwright/vgpu"))
 }
 
 /// How often a plain line says how far it is.

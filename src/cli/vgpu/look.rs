@@ -37,8 +37,9 @@ fn role(text: &str) -> Result<(String, Role), String> {
 }
 
 impl Wanted {
-    fn choices(&self) -> Choices {
-        Choices { branch: self.branch, roles: self.card.iter().cloned().collect() }
+    pub(super) fn choices(&self) -> Choices {
+        let roles = self.card.iter().cloned().collect();
+        Choices { branch: self.branch, roles, ..Choices::default() }
     }
 }
 

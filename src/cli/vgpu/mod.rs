@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `hostwright vgpu`: NVIDIA vGPU on Proxmox VE.
 
+mod apply;
 mod branches;
 mod check;
 mod download;
@@ -8,14 +9,13 @@ mod drivers;
 mod gpus;
 mod look;
 mod plan;
+mod status;
 
 use super::errors::{Exit, Problem};
 use super::session::Session;
 use clap::{Args, Subcommand};
 
-/// NVIDIA vGPU on Proxmox VE: which card, which branch, which kernel
-///
-/// Nothing is installed yet: these subcommands look, decide, tell, and fetch the driver's file.
+/// NVIDIA vGPU on Proxmox VE: look, decide, fetch the driver, set up, verify, take back
 #[derive(Debug, Args)]
 pub(crate) struct Vgpu {
     #[command(subcommand)]
@@ -30,6 +30,16 @@ enum Command {
     Gpus(gpus::Gpus),
     Drivers(drivers::Drivers),
     Download(download::Download),
+    Apply(apply::Apply),
+    Continue(apply::Continue),
+    Passthrough(apply::Passthrough),
+    Assign(apply::Assign),
+    Overrides(apply::Overrides),
+    Upgrade(apply::Upgrade),
+    Remove(apply::Remove),
+    Status(status::Status),
+    Verify(status::Verify),
+    Ready(status::Ready),
 }
 
 /// Runs `vgpu`.
@@ -41,6 +51,16 @@ pub(crate) fn run(session: &mut Session, args: Vgpu) -> Result<Exit, Problem> {
         Command::Gpus(args) => gpus::run(session, &args),
         Command::Drivers(args) => drivers::run(session, &args),
         Command::Download(args) => download::run(session, &args),
+        Command::Apply(args) => apply::apply(session, &args),
+        Command::Continue(args) => apply::go_on(session, &args),
+        Command::Overrides(args) => apply::overrides(session, &args),
+        Command::Assign(args) => apply::assign(session, &args),
+        Command::Passthrough(args) => apply::passthrough(session, &args),
+        Command::Upgrade(args) => apply::upgrade(session, &args),
+        Command::Remove(args) => apply::remove(session, &args),
+        Command::Status(args) => status::status(session, &args),
+        Command::Verify(args) => status::verify(session, &args),
+        Command::Ready(args) => status::ready(session, &args),
     }
 }
 

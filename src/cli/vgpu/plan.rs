@@ -11,7 +11,7 @@ use clap::Args;
 
 /// Decide which driver goes onto this machine, with which kernel and how
 ///
-/// This is the decision; carrying it out is not part of this version. Exit status 3 when the branch does not work here.
+/// This is the decision; `hostwright vgpu apply --check` shows the steps. Exit status 3 when the branch does not work here.
 #[derive(Debug, Args)]
 pub(crate) struct Plan {
     #[command(flatten)]

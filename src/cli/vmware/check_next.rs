@@ -281,7 +281,8 @@ fn look_at(
             // Where it cannot be tried it can still be built.
             Err(PlanError::Refused(refusal)) if refusal.code == "rehearsal-impossible" => {
                 answers.1 = Answer::new(State::Unknown, refusal.reason.clone());
-                answers.1.remedy.clone_from(&refusal.remedy);
+                // Here nobody gave the option that it ends with.
+                answers.1.remedy = refusal.remedy.map(|r| r.replace(" Or leave --rehearse out.", ""));
                 Ok(vmware::builds(host, &choices, &inputs, &cancel, sink).map(|_| (Vec::new(), false)))
             }
             other => Ok(other.map(|wanted| (wanted, true))),

@@ -10,6 +10,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// A change that is to be made.
+#[derive(Clone, Copy)]
 pub(super) struct Change<'a> {
     pub(super) path: &'a Path,
     /// The bytes that are there; none when there is no file.

@@ -5,16 +5,21 @@
 //! A step is cut at the unit of reversion. Its data is complete: nothing is decided while it runs.
 //! New fields get a default; a change of meaning gets a new variant, so that old journals keep parsing.
 
+mod build_library;
 mod build_modules;
 mod copy_file;
 mod create_signing_key;
 mod depmod;
 mod dkms_install;
+mod enable_services;
 mod enroll_key;
+mod install_driver;
 mod install_module;
 mod install_packages;
+mod keep_file;
 mod load_modules;
 mod module_index;
+mod pin_kernel;
 mod preview;
 mod rebuild_initramfs;
 mod rehearse;
@@ -25,6 +30,7 @@ mod services;
 mod set_kernel_parameters;
 mod set_power_profile;
 mod set_running_values;
+mod set_vm_option;
 mod stop_services;
 mod unload_modules;
 mod update_boot_loader;
@@ -32,15 +38,20 @@ mod update_package_lists;
 mod write_file;
 mod write_image;
 
+pub use build_library::BuildLibrary;
 pub use build_modules::{BuildModules, Compiler, Mode, ModuleBuild, SourceRef};
 pub use copy_file::CopyFile;
 pub use create_signing_key::CreateSigningKey;
 pub use depmod::Depmod;
 pub use dkms_install::DkmsInstall;
+pub use enable_services::EnableServices;
 pub use enroll_key::EnrollKey;
+pub use install_driver::{DriverPatch, InstallDriver};
 pub use install_module::{Compression, InstallModule, SignWith};
 pub use install_packages::InstallPackages;
+pub use keep_file::KeepFile;
 pub use load_modules::LoadModules;
+pub use pin_kernel::PinKernel;
 pub use rebuild_initramfs::{InitramfsTool, RebuildInitramfs};
 pub use rehearse::Rehearse;
 pub use remove_file::RemoveFile;
@@ -48,6 +59,7 @@ pub use restart_services::RestartServices;
 pub use set_kernel_parameters::{ParameterFile, SetKernelParameters};
 pub use set_power_profile::SetPowerProfile;
 pub use set_running_values::{RunningValue, SetRunningValues};
+pub use set_vm_option::SetVmOption;
 pub use stop_services::StopServices;
 pub use unload_modules::UnloadModules;
 pub use update_boot_loader::{BootLoaderTool, UpdateBootLoader};
@@ -159,6 +171,12 @@ impl Step {
             Self::SetPowerProfile(s) => s,
             Self::InstallPackages(s) => s,
             Self::UpdatePackageLists(s) => s,
+            Self::BuildLibrary(s) => s,
+            Self::EnableServices(s) => s,
+            Self::InstallDriver(s) => s,
+            Self::KeepFile(s) => s,
+            Self::PinKernel(s) => s,
+            Self::SetVmOption(s) => s,
             Self::WriteImage(s) => s,
         }
     }
@@ -248,6 +266,18 @@ pub enum Step {
     InstallPackages(InstallPackages),
     /// Fetch the lists of packages anew.
     UpdatePackageLists(UpdatePackageLists),
+    /// Build a library from Rust sources in the sandbox, and install it.
+    BuildLibrary(BuildLibrary),
+    /// Enable services, and start them.
+    EnableServices(EnableServices),
+    /// Install NVIDIA's vGPU host driver.
+    InstallDriver(InstallDriver),
+    /// Keep a large file that came with the run.
+    KeepFile(KeepFile),
+    /// Pin the kernel that a Proxmox host starts.
+    PinKernel(PinKernel),
+    /// Set an option of a virtual machine of Proxmox.
+    SetVmOption(SetVmOption),
     /// Write an image onto a whole medium. Cannot be taken back.
     WriteImage(WriteImage),
 }

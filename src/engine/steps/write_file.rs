@@ -37,9 +37,16 @@ pub(super) fn permission_for(path: &str) -> Permission {
     {
         Permission::BootConfigure
     } else if below(&["/lib/modules/", "/usr/lib/modules/", "/etc/modules-load.d/", "/etc/modprobe.d/"])
-        || below(&["/etc/depmod.d/"])
+        || below(&["/etc/depmod.d/", "/etc/dkms/"])
     {
         Permission::ModulesInstall
+    } else if below(&["/etc/apt/"]) {
+        Permission::PackagesInstall
+    } else if below(&["/etc/systemd/system/nvidia-", "/etc/systemd/system/hostwright-nvidia"])
+        || below(&["/etc/systemd/system/hostwright-vgpu", "/etc/udev/rules.d/61-hostwright-vgpu"])
+        || below(&["/etc/vgpu_unlock/"])
+    {
+        Permission::VgpuInstall
     } else if below(&[
         "/usr/bin/",
         "/usr/local/",

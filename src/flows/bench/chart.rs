@@ -163,6 +163,7 @@ fn fonts() -> Result<(), ChartError> {
     if *registered { Ok(()) } else { Err(ChartError("its letters cannot be read".to_owned())) }
 }
 
+#[derive(Clone, Copy)]
 struct Style {
     size: i32,
     bold: bool,

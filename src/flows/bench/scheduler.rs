@@ -66,9 +66,7 @@ fn switch(time: Duration) -> std::io::Result<f64> {
         let began = Instant::now();
         let result = loop {
             for _ in 0..100 {
-                if let Err(e) = here_out.write_all(&byte).and_then(|()| here_in.read_exact(&mut byte)) {
-                    return Err(e);
-                }
+                here_out.write_all(&byte).and_then(|()| here_in.read_exact(&mut byte))?;
             }
             times += 100;
             let took = began.elapsed();

@@ -201,8 +201,10 @@ fn vmware_step(pairs: &[(String, String)], facts: &TuningFacts) -> Result<Option
     let content = String::from_utf8_lossy(&file.bytes()).into_owned();
     let path = VMWARE_CONFIG.to_owned();
     let reason = "VMware reads it when a guest is started; every other line stays as it is".to_owned();
-    Ok((content != there.text)
-        .then(|| Step::WriteFile(WriteFile { path, content, mode: there.mode & 0o7777, reason })))
+    if content == there.text {
+        return Ok(None);
+    }
+    Ok(Some(Step::WriteFile(WriteFile { path, content, mode: there.mode & 0o7777, reason })))
 }
 
 /// Who looks after power chooses the profile; tuned is installed where nobody does.

@@ -38,4 +38,58 @@ pub struct Choices {
     /// What cards are for, by PCI address ("0000:41:00.0"). Cards that are not named are for vGPU when they
     /// can be, and left alone otherwise.
     pub roles: BTreeMap<String, Role>,
+    /// What is planned; without it the first stage that has something to do.
+    pub stage: Option<Stage>,
+    /// The driver's `.run` file, which comes with the run or is kept from an earlier one.
+    pub driver: Option<KeptFile>,
+    /// The patch that unlocks consumer cards, for exactly the build of the driver.
+    pub patch: Option<KeptFile>,
+    /// SHA-256 (hexadecimal) of the archive of vgpu_unlock-rs's sources, dependencies in it.
+    pub unlock_source: Option<String>,
+    /// What is given to a virtual machine.
+    pub assign: Option<Assignment>,
+    /// The whole text of `profile_override.toml`.
+    pub overrides: Option<String>,
+}
+
+/// A part of the work; between them the machine is restarted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Repositories, packages, IOMMU, modules, kernel, signing key: all that a restart brings about.
+    Prepare,
+    /// The driver, its services, virtual functions.
+    Install,
+    /// Only cards for passthrough.
+    Passthrough,
+    /// Only a virtual GPU for a virtual machine.
+    Assign,
+    /// Only the overrides of types, for unlocked cards.
+    Overrides,
+}
+
+/// A virtual GPU for a virtual machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Assignment {
+    /// Number of the virtual machine.
+    pub vm: u32,
+    /// The type, by its id ("nvidia-63", "701") or its name ("GRID T4-2Q").
+    pub kind: String,
+    /// The card, by its PCI address; without it the first with a free place.
+    pub card: Option<String>,
+    /// The number of the `hostpci` option.
+    pub slot: u8,
+}
+
+/// A file that is handed over and kept where only root can change it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeptFile {
+    /// Its name, without a folder.
+    pub name: String,
+    /// SHA-256 of its bytes, hexadecimal.
+    pub sha256: String,
+    /// Its size in bytes.
+    pub size: u64,
 }

@@ -18,8 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use zbus::Connection;
 
-/// How many of ssh's last lines are kept.
-const LINES: usize = 12;
+/// How many of ssh's last lines are kept; what it says of a host key that changed has fourteen.
+const LINES: usize = 30;
 
 /// How long ssh may take to say why after the connection is gone.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -141,7 +141,7 @@ impl Link {
             }
             Err(error) => {
                 last_words(&ended).await;
-                Err(why_not(place, &said, error))
+                Err(why_not(place, &said, &error))
             }
         }
     }
@@ -236,13 +236,13 @@ fn last(lines: &[String]) -> Option<String> {
 }
 
 /// Why there is no connection, from what ssh said.
-fn why_not(place: &Place, said: &Mutex<Said>, error: Error) -> Error {
+fn why_not(place: &Place, said: &Mutex<Said>, error: &Error) -> Error {
     let said = said.lock().unwrap_or_else(PoisonError::into_inner);
     reason(place, &said.lines, said.status, error)
 }
 
 /// The same; pure.
-fn reason(place: &Place, lines: &[String], status: Option<i32>, error: Error) -> Error {
+fn reason(place: &Place, lines: &[String], status: Option<i32>, error: &Error) -> Error {
     let (machine, command) = (place.to_string(), place.login());
     // The shell over there: 127 is a command that it did not find.
     if status == Some(127)
@@ -254,7 +254,7 @@ fn reason(place: &Place, lines: &[String], status: Option<i32>, error: Error) ->
     let why = if changed {
         "its host key is another than the one that is known: somebody may be in between, or it was installed anew".to_owned()
     } else {
-        match (last(lines), &error) {
+        match (last(lines), error) {
             (Some(line), _) => line,
             (None, Error::Unreachable { why, .. }) if !why.is_empty() => why.clone(),
             (None, _) => "ssh ended without a word".to_owned(),
@@ -270,7 +270,7 @@ mod tests {
     fn told(lines: &[&str], status: i32) -> String {
         let lines: Vec<String> = lines.iter().map(|l| (*l).to_owned()).collect();
         let place = "ada@desk".parse().unwrap();
-        reason(&place, &lines, Some(status), Error::NoBus(String::new())).to_string()
+        reason(&place, &lines, Some(status), &Error::NoBus(String::new())).to_string()
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! sources. A text is compared with them, the pattern's translation gets the values, which may be sentences again
 //! (`could not look: {why}`). What is not recognized is shown as it is: that may be English, and is never wrong.
 
-use super::gettext;
+use super::{gettext, gettext_f};
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
@@ -22,7 +22,7 @@ const DEPTH: u8 = 6;
 const LONGEST: usize = 4000;
 
 /// What joins sentences and their parts, from coarse to fine.
-const JOINTS: [&str; 5] = ["\n", ". ", "; ", ": ", ", "];
+const JOINTS: [&str; 7] = ["\n", ". ", " \u{b7} ", " \u{2192} ", "; ", ": ", ", "];
 
 /// Of how many pieces a sentence may be made.
 const MOST_PIECES: usize = 4;
@@ -124,8 +124,14 @@ impl Table {
     /// What stands in a place; the blanks around it stay.
     fn value(&self, value: &str, depth: u8) -> String {
         let bare = value.trim();
-        match self.find(bare, depth) {
-            Some(told) => value.replacen(bare, &told, 1),
+        if let Some(told) = self.find(bare, depth) {
+            return value.replacen(bare, &told, 1);
+        }
+        match bare.split_once(" and ").filter(|(a, b)| !a.contains(' ') && !b.contains(' ')) {
+            // Two names ("vmmon and vmnet").
+            Some((first, second)) => {
+                gettext_f("{first} and {second}", &[("first", first), ("second", second)])
+            }
             None => amount(value),
         }
     }

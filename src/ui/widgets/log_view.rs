@@ -134,6 +134,14 @@ impl LogView {
         imp.list.set_factory(Some(&self.factory()));
         imp.list.set_model(Some(&selection));
         imp.selection.replace(Some(selection));
+        imp.list.set_has_tooltip(true);
+        imp.list.connect_query_tooltip(glib::clone!(
+            #[weak(rename_to = view)]
+            self,
+            #[upgrade_or]
+            false,
+            move |_, x, y, keyboard, tooltip| !keyboard && view.tell_whole_line(x, y, tooltip)
+        ));
         imp.list.connect_activate(glib::clone!(
             #[weak(rename_to = view)]
             self,
@@ -167,8 +175,8 @@ impl LogView {
             move |_, item| {
                 let Some(item) = item.downcast_ref::<gtk::ListItem>() else { return };
                 let row = gtk::Box::new(gtk::Orientation::Horizontal, 6);
-                let fold = gtk::Image::new();
-                fold.add_css_class("dim-label");
+                // Always as wide, so that a row's layout is the same whatever it shows.
+                let fold = gtk::Image::builder().pixel_size(16).css_classes(["dim-label"]).build();
                 let click = gtk::GestureClick::new();
                 click.connect_released(glib::clone!(
                     #[weak]
@@ -178,10 +186,12 @@ impl LogView {
                     move |_, _, _, _| view.toggle(item.position())
                 ));
                 fold.add_controller(click);
-                let label = gtk::Label::builder()
+                // A label would ask for a new size with each text, and up to 200 rows get one each time.
+                let label = gtk::Inscription::builder()
                     .xalign(0.0)
                     .hexpand(true)
-                    .ellipsize(gtk::pango::EllipsizeMode::End)
+                    .min_chars(8)
+                    .text_overflow(gtk::InscriptionOverflow::EllipsizeEnd)
                     .css_classes(["code"])
                     .build();
                 row.append(&fold);
@@ -207,42 +217,63 @@ impl LogView {
         let line: std::cell::Ref<'_, Item> = boxed.try_borrow().ok()?;
         let row = item.child()?;
         let fold = row.first_child().and_downcast::<gtk::Image>()?;
-        let label = row.last_child().and_downcast::<gtk::Label>()?;
-        fold.set_visible(line.kind != Kind::Output);
+        let label = row.last_child().and_downcast::<gtk::Inscription>()?;
         let (icon, class) = match line.kind {
-            Kind::Step if line.folded => ("pan-end-symbolic", Some("step")),
-            Kind::Step => ("pan-down-symbolic", Some("step")),
-            Kind::Warning => ("dialog-warning-symbolic", Some("warning")),
-            Kind::Error => ("dialog-error-symbolic", Some("error")),
-            Kind::Note => ("hostwright-info-symbolic", None),
-            Kind::Good => ("emblem-ok-symbolic", None),
-            Kind::Output => ("", None),
+            Kind::Step if line.folded => (Some("pan-end-symbolic"), "step"),
+            Kind::Step => (Some("pan-down-symbolic"), "step"),
+            Kind::Warning => (Some("dialog-warning-symbolic"), "warning"),
+            Kind::Error => (Some("dialog-error-symbolic"), "error"),
+            Kind::Note => (Some("hostwright-info-symbolic"), "note"),
+            Kind::Good => (Some("emblem-ok-symbolic"), "note"),
+            Kind::Output => (None, "output"),
         };
-        fold.set_icon_name(Some(icon));
-        label.set_css_classes(&["code"]);
-        if let Some(class) = class {
-            label.add_css_class(class);
+        // Rows are used again and again; what stays as it was costs nothing.
+        if fold.icon_name().as_deref() != icon {
+            fold.set_icon_name(icon);
         }
-        label.set_label(&line.text);
+        if !label.has_css_class(class) {
+            label.set_css_classes(&["code", class]);
+        }
+        label.set_text(Some(&line.text));
         self.mark_found(&label);
-        // Long lines are cut at the edge; here they are whole.
-        let long = line.text.len() > 60;
-        label.set_tooltip_text(long.then_some(line.text.as_str()));
-        let name = match line.kind {
-            Kind::Step if line.folded => gettext_f("Step, folded: {title}", &[("title", &line.text)]),
-            Kind::Step => gettext_f("Step: {title}", &[("title", &line.text)]),
-            _ => line.text.clone(),
-        };
-        row.update_property(&[gtk::accessible::Property::Label(&name)]);
+        // The text is the name of its row by itself; of a step it is told whether it is folded.
+        if line.kind == Kind::Step {
+            let values = [("title", line.text.as_str())];
+            let name = if line.folded {
+                gettext_f("Step, folded: {title}", &values)
+            } else {
+                gettext_f("Step: {title}", &values)
+            };
+            row.update_property(&[gtk::accessible::Property::Label(&name)]);
+            row.add_css_class("named");
+        } else if row.has_css_class("named") {
+            row.reset_property(gtk::AccessibleProperty::Label);
+            row.remove_css_class("named");
+        }
         Some(())
     }
 
+    /// Long lines are cut at the edge; here they are whole.
+    fn tell_whole_line(&self, x: i32, y: i32, tooltip: &gtk::Tooltip) -> bool {
+        let Some(at) = self.imp().list.pick(f64::from(x), f64::from(y), gtk::PickFlags::DEFAULT) else {
+            return false;
+        };
+        let Some(text) = at.downcast_ref::<gtk::Inscription>().and_then(gtk::Inscription::text) else {
+            return false;
+        };
+        tooltip.set_text(Some(&text));
+        text.len() > 60
+    }
+
     /// Marks what the search found in a line.
-    fn mark_found(&self, label: &gtk::Label) {
+    fn mark_found(&self, label: &gtk::Inscription) {
         let query = self.imp().query.borrow();
+        if query.is_none() && label.attributes().is_none() {
+            return;
+        }
         let attributes = query.as_ref().map(|query| {
             let list = pango::AttrList::new();
-            for found in query.find_iter(&label.label()).filter(|f| !f.is_empty()) {
+            for found in query.find_iter(&label.text().unwrap_or_default()).filter(|f| !f.is_empty()) {
                 // Black on yellow is read on light and on dark alike.
                 for mut attribute in [
                     pango::AttrColor::new_background(0xf9f9, 0xf0f0, 0x6b6b),
@@ -262,7 +293,9 @@ impl LogView {
     fn mark_all_found(&self) {
         self.imp().rows.borrow_mut().retain(|item| {
             let Some(item) = item.upgrade() else { return false };
-            if let Some(label) = item.child().and_then(|row| row.last_child()).and_downcast::<gtk::Label>() {
+            if let Some(label) =
+                item.child().and_then(|row| row.last_child()).and_downcast::<gtk::Inscription>()
+            {
                 self.mark_found(&label);
             }
             true

@@ -96,7 +96,7 @@ impl Window {
             async move {
                 let heading = gettext("Save as Profile");
                 let Some(name) = dialogs::ask_name(&window, &heading, "").await else { return };
-                match elsewhere(move || profile::save(&name, &flow, choices)).await {
+                match elsewhere(move || profile::save(&name, &flow, &choices)).await {
                     Ok(()) => window.toast(&gettext("Saved")),
                     Err(problem) => window.tell(&problem),
                 }

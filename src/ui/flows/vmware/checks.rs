@@ -4,7 +4,7 @@
 use super::state::{FlowPage, State};
 use crate::detect::{Facts, Topic, VmwareRole};
 use crate::tell::{self, Mark, Row};
-use crate::ui::context::Context;
+use crate::ui::context::{Context, Shown};
 use crate::ui::i18n::{gettext, gettext_f, ngettext_f, told};
 use crate::ui::widgets::{PageHead, finding, mark_icon, text_row};
 use adw::prelude::*;
@@ -27,6 +27,7 @@ mod imp {
         #[template_child]
         pub(super) head: TemplateChild<PageHead>,
         pub(super) groups: RefCell<Vec<adw::PreferencesGroup>>,
+        pub(super) shown: Shown,
         pub(super) context: RefCell<Option<Context>>,
         pub(super) watching: Cell<bool>,
     }
@@ -186,9 +187,16 @@ fn section(title: &str, rows: &[Row]) -> adw::ExpanderRow {
     };
     let expander = adw::ExpanderRow::builder().title(told(title)).subtitle(text).build();
     expander.add_prefix(&mark_icon(worst.unwrap_or(Mark::Good)));
-    for row in rows {
-        expander.add_row(&finding(row));
-    }
+    // Most are never opened: the rows of a section are made when it is, but for one: an empty one looks as if it
+    // could not be opened.
+    let Some((first, rest)) = rows.split_first() else { return expander };
+    expander.add_row(&finding(first));
+    let rows = RefCell::new(Some(rest.to_vec()));
+    expander.connect_expanded_notify(move |expander| {
+        for row in rows.take().into_iter().flatten() {
+            expander.add_row(&finding(&row));
+        }
+    });
     expander
 }
 
@@ -199,7 +207,7 @@ impl FlowPage for ChecksPage {
 
     fn show(&self, state: &State) {
         self.imp().context.replace(Some(state.context.clone()));
-        if let Some(facts) = state.facts() {
+        if let Some(facts) = state.facts().filter(|f| self.imp().shown.is_new(f)) {
             self.fill(&facts);
         }
     }

@@ -4,6 +4,7 @@
 use super::state::{FlowPage, State};
 use crate::detect::{Facts, Finding, Topic};
 use crate::tell;
+use crate::ui::context::Shown;
 use crate::ui::i18n::{gettext, gettext_f, told};
 use crate::ui::widgets::{PageHead, clear, finding};
 use adw::prelude::*;
@@ -32,6 +33,7 @@ mod imp {
         pub(super) parts: TemplateChild<adw::ExpanderRow>,
         #[template_child]
         pub(super) list: TemplateChild<adw::PreferencesGroup>,
+        pub(super) shown: Shown,
         pub(super) rows: RefCell<Vec<gtk::Widget>>,
         pub(super) reasons: RefCell<Vec<adw::ActionRow>>,
     }
@@ -112,7 +114,7 @@ impl FlowPage for HardwarePage {
     }
 
     fn show(&self, state: &State) {
-        if let Some(facts) = state.facts() {
+        if let Some(facts) = state.facts().filter(|f| self.imp().shown.is_new(f)) {
             self.fill(&facts);
         }
     }

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What a plan reads beside what the decision reads.
+
+use super::catalogue::{Catalogue, ETC_DIR, Source};
+use super::facts::VgpuFacts;
+use super::plan;
+use super::rules::Rules;
+use super::{Choices, sources};
+use crate::detect::{self, Finding, Topic};
+use crate::engine::plan::Refusal;
+use crate::flows::boot::{self, BootFacts};
+use crate::flows::packages::{self, PackageFacts};
+use crate::host::{FileState, Host};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Where drivers and patches are kept.
+pub const KEPT: &str = "/var/lib/hostwright/vgpu";
+
+/// A small text file as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TextFile {
+    /// Its path.
+    pub path: String,
+    /// Its text.
+    pub text: String,
+    /// Its permission bits.
+    pub mode: u32,
+}
+
+/// All that a plan of this flow reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SetupFacts {
+    /// What the decision reads.
+    pub vgpu: VgpuFacts,
+    /// The files of APT's sources.
+    pub sources: Finding<Vec<TextFile>>,
+    /// Files with the key that signs Proxmox's packages.
+    pub keyrings: Vec<String>,
+    /// Whether this host has a subscription.
+    pub subscription: bool,
+    /// Where the kernel command line is decided.
+    pub boot: BootFacts,
+    /// Whether the processor is Intel's, whose IOMMU must be asked for.
+    pub intel: Finding<bool>,
+    /// What installing the packages would do.
+    pub packages: PackageFacts,
+    /// Our own files, those that are there.
+    pub files: Vec<TextFile>,
+    /// Drivers and patches that are kept: name → SHA-256.
+    pub kept: BTreeMap<String, String>,
+    /// The command line program, which the unit that reports starts.
+    pub program: Option<String>,
+}
+
+fn text_file(host: &Host, path: &str) -> Result<Option<TextFile>, String> {
+    match host.root().state(path).map_err(|e| e.to_string())? {
+        FileState::File { mode, .. } => {
+            let bytes = host.root().read_at_most(path, 1 << 20).map_err(|e| e.to_string())?;
+            let text = String::from_utf8(bytes).map_err(|_| format!("{path} is not UTF-8 text"))?;
+            Ok(Some(TextFile { path: path.to_owned(), text, mode }))
+        }
+        FileState::Absent => Ok(None),
+        _ => Err(format!("{path} is no file")),
+    }
+}
+
+fn source_files(host: &Host) -> Finding<Vec<TextFile>> {
+    let dir = "/etc/apt/sources.list.d";
+    let mut paths = vec!["/etc/apt/sources.list".to_owned()];
+    match host.root().list(dir) {
+        Ok(entries) => {
+            let mut names: Vec<String> = entries.into_iter().map(|e| e.name).collect();
+            names.sort();
+            let of_apt = names.iter().filter(|n| detect::apt::SourcesFormat::of_name(n).is_some());
+            paths.extend(of_apt.map(|n| format!("{dir}/{n}")));
+        }
+        Err(e) if e.is_not_found() => {}
+        Err(e) => return Finding::unseen(e.to_string()),
+    }
+    let mut files = Vec::new();
+    for path in paths {
+        match text_file(host, &path) {
+            Ok(file) => files.extend(file),
+            Err(why) => return Finding::unseen(why),
+        }
+    }
+    Finding::Seen(files)
+}
+
+fn kept(host: &Host) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for entry in host.root().list(KEPT).unwrap_or_default() {
+        if let Ok(FileState::File { sha256, .. }) = host.root().state(&format!("{KEPT}/{}", entry.name)) {
+            found.insert(entry.name, sha256);
+        }
+    }
+    found
+}
+
+/// The catalogue with the rows of this machine, as whoever plans as root has it.
+///
+/// # Errors
+/// When a row is wrong.
+pub fn catalogue(host: &Host) -> Result<Catalogue, Refusal> {
+    let owners = [0, nix::unistd::geteuid().as_raw()];
+    let sources = [Source { root: host.root(), dir: ETC_DIR, owners: &owners }];
+    Catalogue::load(&sources).map_err(|e| {
+        Refusal::new("bad-catalogue", format!("A table of {ETC_DIR} cannot be used."), format!("{e}."))
+    })
+}
+
+/// Looks at a machine for all that a plan reads.
+///
+/// # Errors
+/// A refusal of the decision.
+pub fn gather(
+    host: &Host,
+    choices: &Choices,
+    catalogue: &Catalogue,
+    rules: &Rules,
+) -> Result<SetupFacts, Refusal> {
+    let vgpu = super::gather(host);
+    let facts = detect::gather(host, Some(&[Topic::Cpu, Topic::Bootloader, Topic::RunningKernel]));
+    let decision = super::decide(choices, &vgpu, catalogue, rules)?;
+    let release = rules.proxmox(&decision.proxmox);
+    let wanted = release.map(|r| plan::packages(&decision, choices, &vgpu, r)).unwrap_or_default();
+    let exists = |p: &String| host.root().exists(p);
+    Ok(SetupFacts {
+        sources: source_files(host),
+        keyrings: release
+            .map(|r| sources::keyrings(&r.codename).into_iter().filter(exists).collect())
+            .unwrap_or_default(),
+        subscription: host.root().exists("/etc/subscription"),
+        boot: boot::gather(host, &facts),
+        intel: facts.cpu.as_ref().map(|c| c.vendor == "GenuineIntel"),
+        packages: packages::gather(host, &wanted),
+        files: plan::OWN_FILES.iter().filter_map(|p| text_file(host, p).ok().flatten()).collect(),
+        kept: kept(host),
+        program: ["/usr/bin/hostwright", "/usr/local/bin/hostwright"]
+            .into_iter()
+            .find(|p| host.root().exists(p))
+            .map(str::to_owned),
+        vgpu,
+    })
+}

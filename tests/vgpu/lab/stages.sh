@@ -1,0 +1,82 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# What the virtual machine of tests/vgpu/vm.sh does at each start.
+export HOME=/root TZ=UTC COLUMNS=100
+stage=$(cat /var/stage 2>/dev/null || echo 0)
+say() { echo "STAGE $stage: $*"; }
+fail() {
+  say "FAILED: $*"
+  journalctl -b -q --no-pager -u hostwright-helper | tail -n 30
+  tail -n 20 /var/log/nvidia-installer.log /var/lib/dkms/nvidia/*/build/make.log 2>/dev/null
+  systemctl poweroff
+  exit 1
+}
+# Every file with its bytes, mode and owner. Left out: what lives (logs, caches, the history of dpkg and of Hostwright).
+tree() {
+  find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /dev -o -path /var/log \
+    -o -path /var/cache -o -path /var/tmp -o -path /var/lib/hostwright -o -path /var/lib/systemd -o -path /var/backups \
+    -o -path "/var/stage*" -o -path /var/before -o -path /var/lib/dpkg/status -o -path /var/lib/dpkg/status-old \
+    -o -path /var/lib/apt/extended_states -o -path /boot/grub/grubenv -o -path /etc/machine-id \
+    -o -path /var/lib/dpkg/lock -o -path /var/lib/dpkg/lock-frontend -o -path /var/lib/dpkg/triggers \) -prune -o \
+    \( -type f -printf '%m %U:%G ' -exec sha256sum {} \; -o -type l -printf 'link %p -> %l\n' -o \
+    -type d -printf '%m %U:%G folder %p\n' \) | sort
+}
+types() { ls /sys/bus/pci/devices/0041:00:00.0/mdev_supported_types 2>/dev/null; }
+say "cmdline: $(cat /proc/cmdline)"
+for _ in $(seq 30); do [[ -e /sys/bus/pci/devices/0041:00:00.0 ]] && break; sleep 1; done
+[[ $(cat /sys/bus/pci/devices/0041:00:00.0/device) == 0x1eb8 ]] || fail "the card is not there"
+case $stage in
+0)
+  update-grub || fail update-grub
+  apt-get update || true
+  depmod
+  update-initramfs -u || fail update-initramfs
+  tree >/var/before
+  say "$(wc -l </var/before) files, folders and links before"
+  dpkg-query -W | sort >/var/stage.packages
+  hostwright vgpu check
+  hostwright vgpu apply --branch 16.9 --check --driver /root/NVIDIA*.run || say "apply --check ended with $?"
+  hostwright vgpu continue --yes && fail "there is nothing to continue"
+  hostwright vgpu apply --branch 16.9 --stage install --yes --driver /root/NVIDIA*.run && fail "stage 2 before stage 1"
+  hostwright -v vgpu apply --branch 16.9 --yes --driver /root/NVIDIA*.run || fail "stage 1"
+  grep -r . /etc/apt/sources.list /etc/apt/sources.list.d
+  [[ -e /usr/sbin/dkms && -e /lib/modules/$(uname -r)/build/Makefile ]] || fail "packages"
+  ;;
+1)
+  grep -qw intel_iommu=on /proc/cmdline || fail "the parameter did not arrive"
+  [[ $(ls /sys/class/iommu) ]] || fail "the IOMMU is not in use"
+  lsmod | grep -q vfio_pci || fail "vfio_pci is not loaded"
+  cat /run/motd.d/hostwright-vgpu || fail "nothing tells that it can go on"
+  hostwright vgpu ready
+  hostwright vgpu verify && fail "verified before there is a driver"
+  hostwright -v vgpu continue --yes || fail "stage 2"
+  say "types: $(types)"
+  [[ $(types) == nvidia-231 ]] || fail "no types"
+  ;;
+2)
+  say "types after a restart: $(types)"
+  hostwright vgpu verify || fail verify
+  hostwright vgpu status || say "status ended with $?"
+  hostwright vgpu apply --yes --driver /root/NVIDIA*.run | grep -i "nothing to do" || fail "a second apply"
+  hostwright runs
+  hostwright -v vgpu remove --yes || fail remove
+  types && fail "types are still there"
+  ;;
+3)
+  grep -qw intel_iommu=on /proc/cmdline && fail "the parameter is still there"
+  dpkg-query -W | sort | diff /var/stage.packages - || fail "the packages are not those of before"
+  rm -f /var/stage.packages
+  tree | diff /var/before - || fail "a file differs"
+  say "$(wc -l </var/before) files, folders and links are as before"
+  say ALL STAGES GOOD
+  systemctl poweroff
+  exit
+  ;;
+esac
+echo $((stage + 1)) >/var/stage
+# It leaves by itself when it is idle; a restart meanwhile would wait for it.
+for _ in $(seq 90); do
+  systemctl -q is-active hostwright-helper || break
+  sleep 1
+done
+systemctl reboot

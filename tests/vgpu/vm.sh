@@ -1,0 +1,250 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# A virtual machine dressed as a Proxmox host goes through the whole of `hostwright vgpu`: stage 1, a real restart,
+# stage 2, another restart, verification, removal, a last restart, and a comparison of every file with the beginning.
+#
+#   tests/vgpu/vm.sh BINARIES [SUITE]     BINARIES: a folder with hostwright and hostwright-helper; bookworm
+#
+# Real are: APT with a signed repository over HTTP, dpkg, DKMS, gcc, systemd, initramfs-tools, GRUB, the helper on the
+# system bus with polkit. Made for it are: the card (a PCI domain of its own in a module), the driver (a .run file that
+# behaves like NVIDIA's, with a module that offers types in sysfs), and pveversion, proxmox-boot-tool and qm as stubs.
+#
+# Needs root (loop device, chroot), mmdebstrap, apt-utils, dpkg-dev, gnupg, e2fsprogs, qemu-system-x86_64, and headers of
+# the guest's kernel on this machine. Ends with 0 only when every stage said what it should.
+#
+# HOSTWRIGHT_CACHE   where the root is kept (default: ~/.cache/hostwright)
+set -euo pipefail
+umask 022
+
+here=$(cd "$(dirname "$0")" && pwd)
+source=$(cd "$here/../.." && pwd)
+binaries=$(cd "${1:?usage: vm.sh BINARIES [SUITE]}" && pwd)
+suite=${2:-bookworm}
+case $suite in
+bookworm) pve=8.2.4 ;;
+trixie) pve=9.0.3 ;;
+*) echo "vm.sh: bookworm or trixie, not $suite" >&2; exit 1 ;;
+esac
+cache=${HOSTWRIGHT_CACHE:-$HOME/.cache/hostwright}/vgpu-vm
+mkdir -p "$cache"
+
+# --- the root, and the packages that stage 1 will want ---
+root=$cache/root-$suite
+repo=$root.repo
+if [[ ! -e $root ]]; then
+  rm -rf "$root.new" "$repo"
+  mkdir -p "$repo"
+  # shellcheck disable=SC2016 # for the hook's own shell
+  mmdebstrap --variant=minbase \
+    --include=systemd-sysv,dbus,polkitd,linux-image-amd64,initramfs-tools,kmod,udev,grub-pc,procps,iproute2 \
+    --include=bubblewrap,python3-minimal,openssl,mokutil,gpgv,ca-certificates \
+    --customize-hook='APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get -y --no-install-recommends --download-only install dkms gcc make linux-headers-amd64 mdevctl libc6-dev build-essential' \
+    --customize-hook="mv \"\$1\"/var/cache/apt/archives/*.deb $repo/" "$suite" "$root.new"
+  mv "$root.new" "$root"
+fi
+busybox=$cache/busybox/bin/busybox
+if [[ ! -e $busybox ]]; then
+  (mkdir -p "$cache/deb" && cd "$cache/deb" && apt-get download busybox-static)
+  dpkg-deb -x "$cache"/deb/busybox-static_*.deb "$cache/busybox"
+  [[ -e $busybox ]] || busybox=$cache/busybox/usr/bin/busybox
+fi
+
+work=$(mktemp -d "$cache/run.XXXXXX")
+loop=
+cleanup() {
+  if mountpoint -q "$work/m"; then umount -R "$work/m"; fi
+  if [[ -n $loop ]]; then losetup -d "$loop"; fi
+  rm -rf "$work/disk.img" "$work/gnupg" "$work/www" "$work/card"
+}
+trap cleanup EXIT
+
+kernel=$(cd "$root/boot" && printf '%s\n' vmlinuz-* | tail -n1)
+kernel=${kernel#vmlinuz-}
+headers=/lib/modules/$kernel/build
+if [[ ! -e $headers/Makefile ]]; then
+  echo "vm.sh: headers of the guest's kernel $kernel are needed here to make the card" >&2
+  exit 1
+fi
+mkdir "$work/card"
+cp "$here/lab/card.c" "$work/card/"
+echo 'obj-m := card.o' >"$work/card/Makefile"
+make -s -C "$headers" M="$work/card" modules >"$work/card.log" 2>&1
+
+# --- a signed repository: Debian's packages, and Proxmox's headers as a package that wants Debian's ---
+www=$work/www
+mkdir -p "$www/debian/pool" "$work/stub/DEBIAN"
+cp "$repo"/*.deb "$www/debian/pool/"
+cat >"$work/stub/DEBIAN/control" <<END
+Package: proxmox-headers-$kernel
+Version: 1
+Architecture: amd64
+Maintainer: nobody <nobody@localhost>
+Depends: linux-headers-$kernel
+Description: headers of a kernel, for tests
+END
+export GNUPGHOME=$work/gnupg
+mkdir -m 700 "$GNUPGHOME"
+gpg -q --batch --passphrase '' --quick-gen-key 'repository for tests' rsa2048 sign 0
+gpg -q --export >"$work/key.gpg"
+publish() { # folder, component
+  local at=$1 component=$2
+  mkdir -p "$at/dists/$suite/$component/binary-amd64"
+  (cd "$at" && dpkg-scanpackages -m pool 2>/dev/null >"dists/$suite/$component/binary-amd64/Packages")
+  (cd "$at" && apt-ftparchive -o "APT::FTPArchive::Release::Suite=$suite" \
+    -o "APT::FTPArchive::Release::Codename=$suite" -o "APT::FTPArchive::Release::Components=$component" \
+    -o "APT::FTPArchive::Release::Architectures=amd64" release "dists/$suite" >"$work/Release")
+  mv "$work/Release" "$at/dists/$suite/Release"
+  gpg -q --batch --yes --clearsign -o "$at/dists/$suite/InRelease" "$at/dists/$suite/Release"
+}
+publish "$www/debian" main
+mkdir -p "$www/debian/pve/pool"
+dpkg-deb --root-owner-group -b "$work/stub" "$www/debian/pve/pool/proxmox-headers-${kernel}_1_amd64.deb" >/dev/null
+publish "$www/debian/pve" pve-no-subscription
+gpgconf --kill all
+"$here/lab/make-run.sh" 535.230.02 "$work/driver.run"
+
+# --- the disk: one file system and no partitions, GRUB for BIOS in its first sector ---
+truncate -s 4G "$work/disk.img"
+mke2fs -q -t ext4 -d "$root" -E lazy_itable_init=1 "$work/disk.img"
+loop=$(losetup -f --show "$work/disk.img")
+mkdir "$work/m"
+mount "$loop" "$work/m"
+m=$work/m
+mount --bind /dev "$m/dev"
+mount -t proc proc "$m/proc"
+mount -t sysfs sys "$m/sys"
+echo "UUID=$(blkid -s UUID -o value "$loop") / ext4 rw 0 1" >"$m/etc/fstab"
+echo vgpuvm >"$m/etc/hostname"
+[[ -e $m/etc/default/grub ]] || cp "$m/usr/share/grub/default/grub" "$m/etc/default/grub"
+sed -i -e 's/^GRUB_TIMEOUT=.*/GRUB_TIMEOUT=0/' -e 's/^GRUB_CMDLINE_LINUX=.*/GRUB_CMDLINE_LINUX="console=ttyS0"/' \
+  "$m/etc/default/grub"
+chroot "$m" grub-install --force --target=i386-pc "$loop"
+cat >"$m/boot/grub/grub.cfg" <<END
+search --no-floppy --fs-uuid --set=root $(blkid -s UUID -o value "$loop")
+linux /boot/vmlinuz-$kernel root=/dev/vda ro console=ttyS0
+initrd /boot/initrd.img-$kernel
+boot
+END
+
+# --- dressed as Proxmox ---
+put() { install -D -m 644 /dev/stdin "$m$1"; }
+program() { install -D -m 755 /dev/stdin "$m$1"; }
+put /usr/share/perl5/PVE/pvecfg.pm <<END
+package PVE::pvecfg;
+sub package { return 'pve-manager'; }
+sub version {
+    return '$pve';
+}
+1;
+END
+program /usr/bin/pveversion <<END
+#!/bin/sh
+echo "pve-manager/$pve/0 (running kernel: \$(uname -r))"
+END
+program /usr/sbin/proxmox-boot-tool <<'END'
+#!/bin/sh
+case "$1 $2" in
+"kernel pin") echo "$3" >/etc/kernel/proxmox-boot-pin ;;
+"kernel unpin") rm -f /etc/kernel/proxmox-boot-pin ;;
+*) echo "E: no such thing here: $*" >&2; exit 2 ;;
+esac
+END
+program /usr/sbin/qm <<'END'
+#!/bin/sh
+echo "qm $*"
+END
+program /usr/local/bin/busybox <"$busybox"
+install -D -m 644 "$work/card/card.ko" "$m/lib/modules/$kernel/extra/card.ko"
+chroot "$m" depmod "$kernel"
+put /etc/modules-load.d/card.conf <<<card
+mkdir -p "$m/srv"
+cp -a "$www" "$m/srv/www"
+put /etc/hosts <<<'127.0.0.1 localhost vgpuvm deb.debian.org download.proxmox.com'
+if [[ $suite == trixie ]]; then
+  key=/usr/share/keyrings/proxmox-archive-keyring.gpg
+else
+  key=/etc/apt/trusted.gpg.d/proxmox-release-$suite.gpg
+fi
+put "$key" <"$work/key.gpg"
+rm -f "$m"/etc/apt/sources.list.d/*
+if [[ $suite == trixie ]]; then
+  rm -f "$m/etc/apt/sources.list"
+  put /etc/apt/sources.list.d/debian.sources <<END
+# kept as it is
+Types: deb
+URIs: http://deb.debian.org/debian
+Suites: $suite
+Components: main
+Signed-By: $key
+END
+  put /etc/apt/sources.list.d/pve-enterprise.sources <<END
+Types: deb
+URIs: https://enterprise.proxmox.com/debian/pve
+Suites: $suite
+Components: pve-enterprise
+Signed-By: $key
+END
+else
+  put /etc/apt/sources.list <<END
+# kept as it is
+deb   [signed-by=$key] http://deb.debian.org/debian $suite main
+deb [signed-by=$key] http://deb.debian.org/debian/ $suite main
+END
+  put /etc/apt/sources.list.d/pve-enterprise.list <<<"deb https://enterprise.proxmox.com/debian/pve $suite pve-enterprise"
+fi
+put /etc/systemd/system/mirror.service <<'END'
+[Service]
+ExecStart=/usr/local/bin/busybox httpd -f -p 127.0.0.1:80 -h /srv/www
+[Install]
+WantedBy=multi-user.target
+END
+ln -sf ../mirror.service "$m/etc/systemd/system/multi-user.target.wants/mirror.service"
+install -D -m 600 "$work/driver.run" "$m/root/NVIDIA-Linux-x86_64-535.230.02-vgpu-kvm.run"
+put /etc/hostwright/vgpu/drivers-lab.csv <<END
+branch,host_driver,file_name,form,md5,sha256,unlock_patch
+16.9,535.230.02,NVIDIA-Linux-x86_64-535.230.02-vgpu-kvm.run,run,,$(sha256sum <"$work/driver.run" | cut -d' ' -f1),
+END
+
+# --- Hostwright ---
+install -D -m 755 "$binaries/hostwright" "$m/usr/bin/hostwright"
+install -D -m 755 "$binaries/hostwright-helper" "$m/usr/libexec/hostwright-helper"
+sed 's,@libexecdir@,/usr/libexec,' "$source/data/dbus/org.hostwright.Helper1.service.in" |
+  put /usr/share/dbus-1/system-services/org.hostwright.Helper1.service
+sed 's,@libexecdir@,/usr/libexec,' "$source/data/systemd/hostwright-helper.service.in" |
+  put /usr/lib/systemd/system/hostwright-helper.service
+put /usr/share/dbus-1/system.d/org.hostwright.Helper1.conf <"$source/data/dbus/org.hostwright.Helper1.conf"
+put /usr/share/polkit-1/actions/org.hostwright.policy <"$source/data/polkit/org.hostwright.policy"
+
+# --- what the machine does at each start ---
+program /usr/local/sbin/stages <"$here/lab/stages.sh"
+put /etc/systemd/system/stages.service <<'END'
+[Unit]
+After=multi-user.target dbus.service mirror.service hostwright-vgpu-ready.service
+[Service]
+Type=oneshot
+ExecStart=/usr/local/sbin/stages
+StandardOutput=file:/dev/ttyS0
+StandardError=inherit
+[Install]
+WantedBy=default.target
+END
+ln -sf ../stages.service "$m/etc/systemd/system/multi-user.target.wants/stages.service"
+sync
+umount -R "$m"
+losetup -d "$loop"
+loop=
+
+# --- five starts ---
+accel=tcg,thread=single
+timeout 3000 qemu-system-x86_64 -nodefaults -vga std -display none -machine q35 -device intel-iommu -accel "$accel" \
+  -cpu max -smp 1 -m 2048 -drive "file=$work/disk.img,format=raw,if=virtio" -serial "file:$work/serial.log" || {
+  echo "vgpu-vm: qemu ended with $?; see $work/serial.log" >&2
+  exit 1
+}
+tr -d '\r' <"$work/serial.log" | grep -a "STAGE" || true
+if ! grep -aq "ALL STAGES GOOD" "$work/serial.log"; then
+  echo "vgpu-vm: not all stages were good; see $work/serial.log" >&2
+  exit 1
+fi
+echo "vgpu-vm: all good; the log is $work/serial.log"
