@@ -300,9 +300,10 @@ fn a_profile_comes_back_as_it_was_saved() {
     assert_eq!(saved.status.code(), Some(0), "{saved:?}");
     let file = home.path().join(".config/hostwright/profiles/desk.json");
     let document: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let choices = &document["flows"]["vmware"];
     assert_eq!(
-        (&document["version"], &document["flow"], &document["choices"]["mode"], &document["choices"]["boot"]),
-        (&1.into(), &"vmware".into(), &"optimized".into(), &false.into())
+        (&document["version"], &choices["kernels"], &choices["mode"], &choices["boot"]),
+        (&2.into(), &"all".into(), &"optimized".into(), &false.into())
     );
     assert_eq!(at("profile save desk").status.code(), Some(3), "a profile was replaced without --force");
     assert!(text(&at("profile list").stdout).contains("desk"));
@@ -317,7 +318,8 @@ fn a_profile_comes_back_as_it_was_saved() {
     assert_eq!(run(home.path(), ["profile", "import", &out, "--name", "lap"]).status.code(), Some(0));
     let (desk, lap) = (at("profile show desk --json"), at("profile show lap --json"));
     let json = |o: &Output| serde_json::from_slice::<serde_json::Value>(&o.stdout).unwrap();
-    assert_eq!(json(&desk)["choices"], json(&lap)["choices"]);
+    assert_eq!(json(&desk)["flows"], document["flows"]);
+    assert_eq!(json(&desk)["flows"], json(&lap)["flows"]);
     assert_eq!(at("profile use lap").status.code(), Some(0));
     assert!(text(&at("profile list").stdout).contains("in use"));
     assert_eq!(at("profile remove lap").status.code(), Some(0));

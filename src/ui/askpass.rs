@@ -62,15 +62,10 @@ fn ask(question: &str, wanted: Wanted) -> Option<String> {
         .default_response(if wanted == Wanted::Secret { "yes" } else { "no" })
         .build();
     dialog.add_response("no", &gettext("Cancel"));
-    let entry = adw::PasswordEntryRow::builder().title(gettext("Password")).activates_default(true).build();
+    let (field, entry) = super::dialogs::password_field(&gettext("Password"));
     match wanted {
         Wanted::Secret => {
-            let list = gtk::ListBox::builder()
-                .selection_mode(gtk::SelectionMode::None)
-                .css_classes(["boxed-list"])
-                .build();
-            list.append(&entry);
-            dialog.set_extra_child(Some(&list));
+            dialog.set_extra_child(Some(&field));
             dialog.add_response("yes", &gettext("Log In"));
             dialog.set_response_appearance("yes", adw::ResponseAppearance::Suggested);
         }

@@ -65,6 +65,18 @@ pub(super) fn close_by_escape(window: &adw::Window) {
     window.add_controller(keys);
 }
 
+/// An entry for a password below its name, for a question. None of libadwaita's rows: with GTK 4.8 the program may end
+/// when assistive tools read such a row while its dialog goes away.
+pub(super) fn password_field(name: &str) -> (gtk::Box, gtk::PasswordEntry) {
+    let entry = gtk::PasswordEntry::builder().activates_default(true).show_peek_icon(true).build();
+    entry.update_property(&[gtk::accessible::Property::Label(name)]);
+    let label = gtk::Label::builder().label(name).xalign(0.0).wrap(true).css_classes(["heading"]).build();
+    let field = gtk::Box::new(gtk::Orientation::Vertical, 6);
+    field.append(&label);
+    field.append(&entry);
+    (field, entry)
+}
+
 /// Asks something that can be answered with yes or no; true for yes.
 pub(super) async fn ask(window: &impl IsA<gtk::Window>, question: &Question<'_>) -> bool {
     let dialog = adw::MessageDialog::builder()

@@ -197,10 +197,8 @@ fn blocks(text: &str) -> Vec<Block> {
             Event::SoftBreak => now.push(' '),
             Event::HardBreak => now.push('\n'),
             Event::End(TagEnd::Heading(level)) => out.push(Block::Heading(level, take(&mut now))),
-            Event::End(TagEnd::Paragraph | TagEnd::Item) => {
-                if !now.trim().is_empty() {
-                    out.push(Block::Text(depth, take(&mut now)));
-                }
+            Event::End(TagEnd::Paragraph | TagEnd::Item) if !now.trim().is_empty() => {
+                out.push(Block::Text(depth, take(&mut now)));
             }
             Event::Start(Tag::TableRow | Tag::TableHead) => rows.push(Vec::new()),
             Event::End(TagEnd::TableCell) => {

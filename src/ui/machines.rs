@@ -187,17 +187,13 @@ pub(super) async fn answer(window: &Window, place: &Place, prompt: &Prompt) -> O
         // Of several administrators, the first.
         return ask(window, &question).await.then(|| "1".to_owned());
     }
-    let entry =
-        adw::PasswordEntryRow::builder().title(told(prompt.question())).activates_default(true).build();
-    let list =
-        gtk::ListBox::builder().selection_mode(gtk::SelectionMode::None).css_classes(["boxed-list"]).build();
-    list.append(&entry);
+    let (field, entry) = super::dialogs::password_field(&told(prompt.question()));
     let dialog = adw::MessageDialog::builder()
         .transient_for(window)
         .modal(true)
         .heading(heading)
         .body(prompt.about())
-        .extra_child(&list)
+        .extra_child(&field)
         .close_response("no")
         .default_response("yes")
         .build();
@@ -212,16 +208,11 @@ pub(super) async fn answer(window: &Window, place: &Place, prompt: &Prompt) -> O
         glib::clone!(
             #[strong]
             typed,
-            #[weak]
-            entry,
             move |_, _| {
                 typed.replace(entry.text().to_string());
             }
         ),
     );
-    // Kept longer than its dialog, it would tell assistive tools of a widget that has no place any more, which ends
-    // GTK 4.8.
-    drop((list, entry));
     (super::dialogs::answer(&dialog).await == "yes").then(|| typed.take())
 }
 

@@ -413,7 +413,7 @@ impl Window {
                 self.toast(&gettext_f("Choices of \u{201c}{name}\u{201d}", &[("name", &document.name)]));
             }
             None => {
-                self.toast(&gettext_f("\u{201c}{name}\u{201d} chooses nothing", &[("name", &document.name)]))
+                self.toast(&gettext_f("\u{201c}{name}\u{201d} chooses nothing", &[("name", &document.name)]));
             }
         }
     }

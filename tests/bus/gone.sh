@@ -29,10 +29,10 @@ bus=$(dbus-send --system --print-reply --dest=org.freedesktop.DBus / \
 kill -TERM "$bus" "$helper"
 for ((i = 0; i < 100; i++)); do
   # A process that ended and was not collected yet is gone, too.
-  [[ -e /proc/$helper/exe ]] && readlink "/proc/$helper/exe" >/dev/null 2>&1 || {
+  if ! readlink "/proc/$helper/exe" >/dev/null 2>&1; then
     echo "gone: the helper left $((i / 10)).$((i % 10)) s after the bus"
     exit 0
-  }
+  fi
   sleep 0.1
 done
 fail "the helper was still there 10 s after the bus"

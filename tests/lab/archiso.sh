@@ -25,21 +25,25 @@ if [[ -z $mkarchiso ]]; then
   say "NOT RUN: there is no mkarchiso; Debian has no package of it. Say with MKARCHISO where the script is"
   exit
 fi
-# Commands are looked for in the usual places only: there it has to be, in a namespace of this test's own.
-if [[ $mkarchiso != /usr/bin/* && $mkarchiso != /usr/local/bin/* ]]; then
-  mkarchiso=$(readlink -f "$mkarchiso")
-  folder=$(mktemp -d)
-  install -m 755 "$mkarchiso" "$folder/mkarchiso"
+# Commands are looked for in the usual places only: there it has to be, in a namespace of this test's own. And Debian's
+# GRUB has no sbat.csv, which Arch's has and mkarchiso puts into the boot loader (shim's SBAT.md tells what it says).
+if [[ -z ${ARCHISO_PLACES:-} ]]; then
+  places=$(mktemp -d)
+  mkdir "$places/bin" "$places/grub"
+  install -m 755 "$(readlink -f "$mkarchiso")" "$places/bin/mkarchiso"
+  cp -a /usr/share/grub/. "$places/grub"
+  [[ -e $places/grub/sbat.csv ]] ||
+    printf 'sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md\n' >"$places/grub/sbat.csv"
   # shellcheck disable=SC2016 # the inner shell's
-  exec unshare --mount --propagation private -- bash -c \
-    'mount --bind "$1" /usr/local/bin && umask 022 && MKARCHISO=/usr/local/bin/mkarchiso exec "$0"' \
-    "$(readlink -f "$0")" "$folder"
+  ARCHISO_PLACES=$places exec unshare --mount --propagation private -- bash -c \
+    'mount --bind "$1/bin" /usr/local/bin && mount --bind "$1/grub" /usr/share/grub && umask 022 &&
+      MKARCHISO=/usr/local/bin/mkarchiso exec "$0"' "$(readlink -f "$0")" "$places"
 fi
 for tool in pacman pacstrap repo-add mksquashfs unsquashfs grub-mkstandalone mkfs.fat mcopy xorriso mmdebstrap busybox; do
   command -v "$tool" >/dev/null || fail "$tool is missing; run \`scripts/deps.sh lab\`"
 done
 scratch=$(mktemp -d "${TMPDIR:-/var/tmp}/hostwright-archiso.XXXXXX")
-trap 'rm -rf --one-file-system "$scratch"' EXIT
+trap 'rm -rf --one-file-system "$scratch" "$ARCHISO_PLACES"' EXIT
 export XDG_STATE_HOME=$scratch/state XDG_CACHE_HOME=$scratch/cache
 repo=$scratch/repo
 mkdir -p "$repo"
@@ -74,7 +78,8 @@ mmdebstrap --quiet --variant=minbase --include=systemd-sysv,dbus,kmod,udev bookw
   fail "mmdebstrap: $(tail -n 5 "$scratch/mmdebstrap.log")"
 mkdir "$scratch/base"
 tar -C "$scratch/base" --exclude='./dev/*' -xf "$scratch/base.tar"
-rm -rf "$scratch/base"/{boot,proc,sys,run,tmp,var/lib/apt,var/cache/apt} "$scratch/base.tar"
+# No package of Arch has what belongs to one machine either; pacman overwrites nothing that a profile brought.
+rm -rf "$scratch/base"/{boot,proc,sys,run,tmp,var/lib/apt,var/cache/apt,etc/hostname,etc/resolv.conf} "$scratch/base.tar"
 package base "$scratch/base"
 
 ramdisk=$scratch/ramdisk
@@ -119,7 +124,8 @@ for name in mkinitcpio mkinitcpio-archiso; do
   echo "stands for $name" >"$scratch/$name/usr/share/doc/$name/README"
   package "$name" "$scratch/$name"
 done
-repo-add -q "$repo/local.db.tar.gz" "$repo"/*.pkg.tar.zst
+# `local` is what pacman calls its own list of what is installed.
+repo-add -q "$repo/made-here.db.tar.gz" "$repo"/*.pkg.tar.zst
 
 # --- the profile, and a project ---
 
@@ -141,7 +147,10 @@ airootfs_image_tool_options=('-comp' 'zstd' '-Xcompression-level' '1')
 file_permissions=(["/etc/secret"]="0:0:400")
 END
 printf '%s\n' base linux mkinitcpio mkinitcpio-archiso >"$profile/packages.x86_64"
-printf '[options]\nArchitecture = x86_64\nSigLevel = Never\n[local]\nServer = file://%s\n' "$repo" >"$profile/pacman.conf"
+# One configuration for the build, and one that only means something in the image.
+configuration() { printf '[options]\nArchitecture = x86_64\nSigLevel = Never\n[made-here]\nServer = file://%s\n' "$1"; }
+configuration "$repo" >"$scratch/online.conf"
+configuration /opt/packages >"$profile/pacman.conf"
 echo secret >"$profile/airootfs/etc/secret"
 echo lab-test >"$profile/airootfs/etc/machine-name"
 cat >"$profile/grub/grub.cfg" <<'END'
@@ -161,7 +170,7 @@ before=$(find "$profile" -type f -exec sha256sum {} + | sort | sha256sum)
 # --- built, looked into, booted ---
 
 "$hostwright" lab build "$project" --name demo --profile "$profile" \
-  --pacman-conf "$profile/pacman.conf" --autorun ./run.sh --power-off --output "$scratch/demo.iso" ||
+  --pacman-conf "$scratch/online.conf" --autorun ./run.sh --power-off --output "$scratch/demo.iso" ||
   fail "the image could not be built"
 [[ $(find "$profile" -type f -exec sha256sum {} + | sort | sha256sum) == "$before" ]] || fail "the profile was changed"
 say "built in $((SECONDS - started)) s"
@@ -171,7 +180,7 @@ unsquashfs -q -n -d "$scratch/out/root" "$scratch/out/root.sfs" >/dev/null
 [[ -x $scratch/out/root/root/demo/run.sh ]] || fail "the project's script is not in the image, or not executable"
 [[ $(stat -c %a "$scratch/out/root/etc/secret") == 400 ]] || fail "the profile's own permissions are lost"
 [[ -e $scratch/out/root/etc/hostwright/project.env ]] || fail "the environment file is not in the image"
-grep -q "$repo" "$scratch/out/root/etc/pacman.conf" 2>/dev/null && fail "the build's pacman.conf was left in the image"
+cmp -s "$profile/pacman.conf" "$scratch/out/root/etc/pacman.conf" || fail "the profile's pacman.conf is not in the image"
 if ! "$hostwright" lab boot --iso "$scratch/demo.iso" --firmware uefi -m 1G --timeout 15m; then
   tail -n 40 "$scratch"/state/hostwright/lab/*/console.log >&2
   fail "the image did not boot to its end"

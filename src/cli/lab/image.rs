@@ -165,6 +165,10 @@ impl From<LabError> for Problem {
             LabError::Command(error) => {
                 Self::new(Exit::Failed, "command", "A tool failed", sentence(&error.to_string()))
             }
+            LabError::Build { source, log } => {
+                Self::new(Exit::Failed, "command", "A tool failed", sentence(&source.to_string()))
+                    .remedy(format!("All that it said is in {}.", log.display()))
+            }
             error @ LabError::Io { .. } => {
                 Self::new(Exit::Failed, "file", "A file could not be used", sentence(&error.to_string()))
             }

@@ -2,22 +2,18 @@
 //! What the lab's errors mean for the exit status.
 
 use crate::cli::errors::{Exit, Problem, sentence};
+use crate::flows::lab;
 pub(super) use crate::flows::lab::Places;
 use crate::guest::{GuestError, Sharing};
 
-/// How directories are shared with guests: as `--share` says, else by a virtiofsd of the caller's `PATH` (`cargo
-/// install virtiofsd` puts one there) or of the distribution, else by 9p.
+/// How directories are shared with guests: as `--share` says, else as [`lab::sharing`] finds.
 pub(super) fn sharing(given: Option<&std::path::Path>) -> Sharing {
     match given {
         Some(path) if path.as_os_str() == "9p" => Sharing::NineP,
         Some(path) if path.as_os_str() != "auto" => {
             Sharing::By(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
         }
-        _ => {
-            let path = std::env::var_os("PATH").unwrap_or_default();
-            let mut there = std::env::split_paths(&path).map(|dir| dir.join("virtiofsd"));
-            there.find(|file| file.is_absolute() && file.is_file()).map_or(Sharing::Find, Sharing::By)
-        }
+        _ => lab::sharing(),
     }
 }
 

@@ -249,7 +249,7 @@ impl Options {
             match base.per_kernel.iter_mut().find(|p| p.kernel == *kernel) {
                 Some(there) => there.mode = mode,
                 None => {
-                    base.per_kernel.push(PerKernel { kernel: kernel.clone(), mode, ..PerKernel::default() })
+                    base.per_kernel.push(PerKernel { kernel: kernel.clone(), mode, ..PerKernel::default() });
                 }
             }
         }

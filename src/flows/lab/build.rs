@@ -132,7 +132,11 @@ pub fn build(
     let _lock = Lock::take(&root, &lock, &format!("process {}", std::process::id()))?;
     let work = LabFolder::create(host, folders, &image.name)?;
     let mut job = Job::begin(host, folders, &work, &image.name, cancel, sink)?;
-    build_in(&mut job, builder.as_ref(), image, options, &output)
+    build_in(&mut job, builder.as_ref(), image, options, &output).map_err(|error| match error {
+        // What a tool says last is not always why it failed.
+        LabError::Command(source) => LabError::Build { source, log: job.log_path().to_owned() },
+        error => error,
+    })
 }
 
 fn build_in(

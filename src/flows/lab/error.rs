@@ -3,7 +3,7 @@
 
 use crate::host::{CommandError, HostError, LockError};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Why an image was not built, or something was not cleaned up.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,14 @@ pub enum LabError {
     /// A tool failed.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// A tool failed in a build.
+    #[error("{source}\nAll that it said is in {}", log.display())]
+    Build {
+        /// How.
+        source: CommandError,
+        /// The build's log.
+        log: PathBuf,
+    },
     /// A file could not be used.
     #[error(transparent)]
     Host(#[from] HostError),

@@ -43,6 +43,6 @@ pub use eject::{Action, EjectOptions, Ejected, Kept, eject, look, plan, remove_i
 pub use error::LabError;
 pub use folders::Folders;
 pub use inject::check_project;
-pub use places::Places;
+pub use places::{Places, sharing};
 pub use spec::{ArchisoSpec, Autorun, BuilderSpec, DebianSpec, Form, Image, Project, default_suite, name_of};
 pub use work::{MARKER, Marker};

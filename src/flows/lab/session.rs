@@ -5,7 +5,7 @@
 use super::account::autorun;
 use super::{
     Autorun, BuilderSpec, Built, DebianSpec, Folders, Form, Image, LabError, Options, Places, Project, build,
-    check_project, default_suite, find, name_of, runs, size,
+    check_project, default_suite, find, name_of, runs, sharing, size,
 };
 use crate::engine::event::{Event, Sink};
 use crate::guest::spec::{
@@ -153,6 +153,7 @@ pub fn run<F: FnMut(Told<'_>) + Send>(
     let mut setup = Setup::new(host, &places.cache, &folder);
     setup.name = format!("{}-{number}", named.as_deref().unwrap_or("run"));
     setup.keep = wish.keep;
+    setup.sharing = sharing();
     setup.environment = size::window_environment(&guest);
     setup.control = Some(places.running.join(&setup.name));
     tell(Told::Run(number, &setup.name, &folder));

@@ -51,6 +51,8 @@ pub const MKRESCUE: Tool =
     tool(&["grub-mkrescue", "grub2-mkrescue"], "grub-common", "grub", "grub2-tools-extra");
 /// Makes GRUB's images.
 pub const MKIMAGE: Tool = tool(&["grub-mkimage", "grub2-mkimage"], "grub-common", "grub", "grub2-tools");
+/// Makes GRUB's images with all they need inside.
+pub const MKSTANDALONE: Tool = tool(&["grub-mkstandalone"], "grub-common", "grub", "grub2-tools-extra");
 /// Writes ISO 9660.
 pub const XORRISO: Tool = tool(&["xorriso"], "xorriso", "libisoburn", "xorriso");
 /// Writes FAT without mounting it.
@@ -67,6 +69,11 @@ pub const GRUB_BIOS: Tool =
 /// GRUB for UEFI.
 pub const GRUB_EFI: Tool =
     tool(&["/usr/lib/grub/x86_64-efi/moddep.lst"], "grub-efi-amd64-bin", "grub", "grub2-efi-x64-modules");
+/// GRUB for 32-bit UEFI.
+pub const GRUB_EFI_32: Tool =
+    tool(&["/usr/lib/grub/i386-efi/moddep.lst"], "grub-efi-ia32-bin", "grub", "grub2-efi-ia32-modules");
+/// What shim must know of GRUB; Debian's package has none.
+pub const GRUB_SBAT: Tool = tool(&["/usr/share/grub/sbat.csv"], "", "grub", "");
 /// The first boot loader, signed by Microsoft; not needed.
 pub const SHIM: Tool = tool(&["/usr/lib/shim/shimx64.efi.signed"], "shim-signed", "", "");
 /// GRUB for removable media, signed by the distribution; not needed.

@@ -30,19 +30,19 @@ mod tests {
     use crate::profile::read_value;
     use serde_json::json;
 
-    fn of(flows: serde_json::Value) -> Option<Start> {
+    fn of(flows: &serde_json::Value) -> Option<Start> {
         start(&read_value(json!({ "version": 2, "name": "x", "flows": flows })).unwrap())
     }
 
     #[test]
     fn a_profile_begins_with_the_modules_and_goes_on_with_the_rest() {
-        let all = of(json!({ "vmware": {}, "wayland": {}, "tuning": {} }));
+        let all = of(&json!({ "vmware": {}, "wayland": {}, "tuning": {} }));
         assert!(matches!(all, Some(Start::With { ref then, .. }) if then.len() == 2), "{all:?}");
-        let tuning = of(json!({ "tuning": {} }));
+        let tuning = of(&json!({ "tuning": {} }));
         assert!(
             matches!(tuning, Some(Start::Review { ref request, .. }) if request.flow == "tuning"),
             "{tuning:?}"
         );
-        assert!(of(json!({})).is_none());
+        assert!(of(&json!({})).is_none());
     }
 }

@@ -91,7 +91,7 @@ impl<'a> Archiso<'a> {
 
 impl Builder for Archiso<'_> {
     fn tools(&self) -> Vec<Tool> {
-        vec![
+        let mut needed = vec![
             tools::MKARCHISO,
             tools::PACMAN,
             tools::PACSTRAP,
@@ -99,7 +99,12 @@ impl Builder for Archiso<'_> {
             tools::XORRISO,
             tools::MTOOLS,
             tools::MKFS_VFAT,
-        ]
+        ];
+        // A profile that cannot be read is refused when it is looked into.
+        if self.profile().is_ok_and(|p| p.boots_by("grub")) {
+            needed.extend([tools::MKSTANDALONE, tools::GRUB_EFI, tools::GRUB_EFI_32, tools::GRUB_SBAT]);
+        }
+        needed
     }
 
     fn key(&self, _host: &Host, _folders: &Folders) -> Result<String, LabError> {

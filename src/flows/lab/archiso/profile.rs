@@ -24,13 +24,9 @@ pub(super) struct Profile {
     pub missing: Vec<String>,
 }
 
-/// Boot modes, and the folder of the profile that each needs.
-const MODES: [(&str, &str); 4] = [
-    ("bios.syslinux", "syslinux"),
-    ("uefi-x64.systemd-boot", "efiboot"),
-    ("uefi.systemd-boot", "efiboot"),
-    ("grub", "grub"),
-];
+/// Boot loaders as the names of boot modes have them (`uefi.grub`, `uefi-x64.grub.esp`, `bios.syslinux.mbr`), and the
+/// folder of the profile that each needs.
+const LOADERS: [(&str, &str); 3] = [("syslinux", "syslinux"), ("systemd-boot", "efiboot"), ("grub", "grub")];
 
 impl Profile {
     /// Reads a profile's folder.
@@ -51,15 +47,16 @@ impl Profile {
         let arch = profile.words.get("arch").cloned().unwrap_or_else(|| "x86_64".to_owned());
         profile.packages = packages(&read(&format!("packages.{arch}"))?);
         profile.has_airootfs = folder.join("airootfs").is_dir();
-        for mode in profile.lists.get("bootmodes").cloned().unwrap_or_default() {
-            for (prefix, needs) in MODES {
-                let of = mode.starts_with(prefix) || (prefix == "grub" && mode.ends_with(".grub.esp"));
-                if of && !folder.join(needs).is_dir() && !profile.missing.contains(&needs.to_owned()) {
-                    profile.missing.push(needs.to_owned());
-                }
-            }
-        }
+        let missing =
+            LOADERS.iter().filter(|(loader, needs)| profile.boots_by(loader) && !folder.join(needs).is_dir());
+        profile.missing = missing.map(|(_, needs)| (*needs).to_owned()).collect();
         Ok(profile)
+    }
+
+    /// Whether one of its boot modes is by this boot loader.
+    pub fn boots_by(&self, loader: &str) -> bool {
+        let modes = self.lists.get("bootmodes").map(Vec::as_slice).unwrap_or_default();
+        modes.iter().any(|mode| mode.split('.').any(|part| part == loader))
     }
 
     /// What of it mkarchiso would stumble over.
@@ -245,6 +242,27 @@ fn words(text: &str, array: bool) -> (Vec<Option<String>>, &str) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn each_name_of_a_boot_mode_asks_for_its_loaders_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("packages.x86_64"), "base\n").unwrap();
+        for (mode, folder) in [
+            ("uefi.grub", "grub"),
+            ("uefi-x64.grub.esp", "grub"),
+            ("uefi-ia32.grub.eltorito", "grub"),
+            ("uefi.systemd-boot", "efiboot"),
+            ("uefi-x64.systemd-boot.esp", "efiboot"),
+            ("bios.syslinux.mbr", "syslinux"),
+        ] {
+            let text = format!("bootmodes=('{mode}')\n");
+            std::fs::write(dir.path().join("profiledef.sh"), text).unwrap();
+            assert_eq!(Profile::read(dir.path()).unwrap().missing, [folder], "{mode}");
+            std::fs::create_dir(dir.path().join(folder)).unwrap();
+            assert_eq!(Profile::read(dir.path()).unwrap().missing, [""; 0], "{mode}");
+            std::fs::remove_dir(dir.path().join(folder)).unwrap();
+        }
+    }
 
     #[test]
     fn a_profile_is_read_without_running_it() {

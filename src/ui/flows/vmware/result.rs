@@ -157,7 +157,7 @@ impl ResultPage {
             let run = outcome.run;
             let undo = text_row(&gettext("Take it back"), &gettext("Shows first what would come back"));
             undo.add_suffix(&button(&gettext("Take Back\u{2026}"), move |window| {
-                window.ask_to_undo(run, Vec::new())
+                window.ask_to_undo(run, Vec::new());
             }));
             group.add(&undo);
         }
