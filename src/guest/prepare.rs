@@ -247,10 +247,11 @@ const FOR_SYSTEMD: [&str; 11] = [
 
 /// The kernel's command line. `quiet`: every line on a serial port costs an emulated guest milliseconds, and what is
 /// worth reading (an oops, a panic) comes all the same. `panic=-1` with `reboot=t`: after a panic the machine
-/// is gone at once. `cryptomgr.notests`: no self-tests of every algorithm.
+/// is gone at once. `no_timer_check`: an emulated timer that is late on a busy machine is no broken one, for which the
+/// kernel would panic. `cryptomgr.notests`: no self-tests of every algorithm.
 fn cmdline(boot: &KernelBoot, graphics: bool, tsc: Option<u64>) -> String {
     let screen = if graphics { "console=tty0 " } else { "" };
-    let mut line = format!("{screen}console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests");
+    let mut line = format!("{screen}console=ttyS0 quiet panic=-1 reboot=t no_timer_check cryptomgr.notests");
     if let Some(khz) = tsc {
         line.push_str(&format!(" tsc_early_khz={khz}"));
     }

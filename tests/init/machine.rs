@@ -162,7 +162,7 @@ impl Machine {
         qemu.arg("-kernel").arg(&kernel.boot);
         qemu.arg("-initrd").arg(format!("/proc/self/fd/{}", initrd.as_raw_fd()));
         let clock = if self.microvm { clock_word() } else { String::new() };
-        qemu.args(["-append", &format!("console=ttyS0 quiet panic=-1 reboot=t {clock}")]);
+        qemu.args(["-append", &format!("console=ttyS0 quiet panic=-1 reboot=t no_timer_check {clock}")]);
         let mut inherited = Vec::new();
         let mut console = port(&mut qemu, &mut inherited, "console", "-serial", "chardev:console");
         qemu.args(["-device", &format!("virtio-serial-{bus}")]);

@@ -10,8 +10,8 @@ use crate::engine::plan::Plan;
 use crate::host::Host;
 use std::time::Duration;
 
-/// How often it is looked whether types are there, and how long between: services need some seconds.
-const LOOKS: u32 = if cfg!(test) { 1 } else { 20 };
+/// How often it is looked again whether types are there, a second apart: services need some.
+const AGAIN: u32 = if cfg!(test) { 0 } else { 19 };
 
 fn bad(reason: impl Into<String>) -> CheckOutcome {
     CheckOutcome::Bad { reason: reason.into() }
@@ -89,10 +89,9 @@ pub(crate) fn check(host: &Host, plan: &Plan) -> Vec<Check> {
     let Some(driver) = driver else { return Vec::new() };
     let cards = cards(host, plan);
     let mut checks = look(host, &driver.version, &cards);
-    for _ in 1..LOOKS {
-        if checks.iter().all(|c| c.outcome.is_acceptable()) {
-            break;
-        }
+    let mut left = AGAIN;
+    while left > 0 && !checks.iter().all(|c| c.outcome.is_acceptable()) {
+        left -= 1;
         std::thread::sleep(Duration::from_secs(1));
         checks = look(host, &driver.version, &cards);
     }

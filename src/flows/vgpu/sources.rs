@@ -62,7 +62,7 @@ pub(super) fn edits(facts: &SetupFacts, release: &ProxmoxRelease) -> Result<Vec<
                 continue;
             }
             if kind == Some(ProxmoxRepository::NoSubscription)
-                && repository.suites.iter().any(|s| *s == release.codename)
+                && repository.suites.contains(&release.codename)
             {
                 if repository.enabled {
                     active = true;
