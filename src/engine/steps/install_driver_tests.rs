@@ -37,7 +37,7 @@ fn scene(builds: bool) -> Scene {
                 }
             }
             "/usr/bin/nvidia-uninstall" => {
-                std::fs::remove_file(dir.join("usr/bin/nvidia-uninstall")).unwrap()
+                std::fs::remove_file(dir.join("usr/bin/nvidia-uninstall")).unwrap();
             }
             "dkms" => {
                 assert_eq!(c.args, ["remove", &format!("nvidia/{V}"), "--all"]);
