@@ -85,6 +85,10 @@ fn reroute(line: &str, bindir: &str, launchers: &[&str]) -> Option<String> {
             value.split_at(end)
         }
     };
+    // Arguments are parted by blanks, and quoted as a whole: anything else means what the specification does not say.
+    if !rest.is_empty() && !rest.starts_with(char::is_whitespace) {
+        return None;
+    }
     let (folder, name) = program.rsplit_once('/')?;
     let is_vmware = folder.ends_with("/vmware/bin") && launchers.contains(&name);
     let plain = bindir.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b));
@@ -114,6 +118,7 @@ mod tests {
             "# Exec=/usr/lib/vmware/bin/vmware\n",
             "Comment=Exec=/usr/lib/vmware/bin/vmware\n",
             "Exec=\"/usr/lib/vmware/bin/vmware\n",
+            "Exec=\"/usr/lib/vmware/bin/vmware\"/usr/lib/vmware/bin/vmware\n",
         ] {
             assert_eq!(rerouted(fine, "/usr/bin", &NAMES), None, "{fine}");
         }
