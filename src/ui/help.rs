@@ -237,12 +237,20 @@ mod tests {
 
     #[test]
     fn every_topic_is_readable_markup() {
+        // Links are GtkLabel's own, which Pango does not know.
+        let link = regex::Regex::new("<a href=\"[^\"<>]*\">|</a>").unwrap();
         for (name, _, text) in TOPICS {
             let read = blocks(text);
             assert!(matches!(read.first(), Some(Block::Heading(HeadingLevel::H1, _))), "{name}");
             for block in read {
                 if let Block::Text(_, markup) | Block::Heading(_, markup) = block {
-                    assert!(pango::parse_markup(&markup, '\0').is_ok(), "{name}: {markup}");
+                    assert_eq!(
+                        markup.matches("<a ").count(),
+                        markup.matches("</a>").count(),
+                        "{name}: {markup}"
+                    );
+                    let plain = link.replace_all(&markup, "");
+                    assert!(pango::parse_markup(&plain, '\0').is_ok(), "{name}: {markup}");
                 }
             }
         }
