@@ -238,6 +238,21 @@ pub(super) fn trusted(trust: &detect::signing::KeyTrust) -> Option<bool> {
     }
 }
 
+/// What the oldest of the compilers that kernels here would be built for with knows the processor as.
+fn march(facts: &Facts, cpu: &detect::Cpu) -> String {
+    let kernels = facts.kernels.seen().map(Vec::as_slice).unwrap_or_default();
+    let toolchain = facts.toolchain.seen();
+    let major = |kernel: &detect::Kernel| {
+        let compiler = kernel.build_compiler.seen()?.as_ref()?;
+        Some(toolchain?.compiler(&compiler.command)?.major)
+    };
+    kernels
+        .iter()
+        .filter_map(major)
+        .min()
+        .map_or_else(|| cpu.march.clone(), |oldest| cpu.march_for_gcc(oldest))
+}
+
 fn cpu(facts: &Facts) -> Option<CpuFacts> {
     let cpu = facts.cpu.seen()?;
     let nvme = facts
@@ -246,7 +261,7 @@ fn cpu(facts: &Facts) -> Option<CpuFacts> {
         .is_some_and(|disks| disks.iter().any(|d| d.kind == detect::storage::DiskKind::Nvme));
     Some(CpuFacts {
         model: cpu.model_name.clone(),
-        march: cpu.march.clone(),
+        march: march(facts, cpu),
         nested_paging: cpu.virtualization.nested_paging,
         avx512: !cpu.avx512.is_empty(),
         nvme,

@@ -191,12 +191,19 @@ impl ProbeDir {
         for (object, keys) in &self.objects {
             let yes = is_made(object);
             if !yes {
-                refused_by_compiler(object, output)
+                let own_flags = self.has_flags(object);
+                refused_by_compiler(object, own_flags, output)
                     .map_err(|why| ProbeError::Undecided { probe: keys.join(", "), why })?;
             }
             outcomes.0.extend(keys.iter().map(|k| (k.clone(), yes)));
         }
         Ok(outcomes)
+    }
+
+    /// Whether an object is compiled with flags of its own.
+    fn has_flags(&self, object: &str) -> bool {
+        let line = format!("CFLAGS_{object}.o := ");
+        self.files.get("Kbuild").is_some_and(|k| String::from_utf8_lossy(k).contains(&line))
     }
 }
 
@@ -210,7 +217,7 @@ fn broken_by(output: &str) -> Option<Diagnostic> {
 }
 
 /// Whether the compiler refused an object, as opposed to make or the machine giving up.
-fn refused_by_compiler(object: &str, output: &str) -> Result<(), String> {
+fn refused_by_compiler(object: &str, own_flags: bool, output: &str) -> Result<(), String> {
     let ends = format!("{object}.o]");
     let source = format!("{object}.c");
     let line = output.lines().find(|l| l.contains(&ends) && l.contains("Error"));
@@ -231,6 +238,21 @@ fn refused_by_compiler(object: &str, output: &str) -> Result<(), String> {
         }
         named = true;
     }
+    // A flag that it does not know it refuses before it reads the text (gcc's "bad value (...) for '-march=' switch",
+    // clang's "unknown target CPU").
+    named = named
+        || own_flags
+            && output.lines().any(|line| {
+                line.contains("error: ")
+                    && [
+                        "bad value (",
+                        "unknown target CPU",
+                        "unrecognized command-line option",
+                        "unknown argument",
+                    ]
+                    .iter()
+                    .any(|w| line.contains(w))
+            });
     if named { Ok(()) } else { Err("the compiler gave no reason".into()) }
 }
 
@@ -344,6 +366,21 @@ mod tests {
             matches!(&e, ProbeError::Broken { first: Some(d) } if d.message.contains("linux/module.h")),
             "{e}"
         );
+    }
+
+    #[test]
+    fn a_flag_that_the_compiler_does_not_know_is_no_for_who_asks_with_flags_only() {
+        let dir = ProbeDir::new(&catalogue(), &values());
+        let (x, y) = (object_of(&dir, "a.x"), object_of(&dir, "a.y"));
+        let output = |object: &str| {
+            format!(
+                "cc1: error: bad value ('znver4') for '-march=' switch\nmake[2]: *** [scripts/Makefile.build:250: {object}.o] Error 1\n"
+            )
+        };
+        let made = |object: &str| BTreeSet::from(["control_yes.o".to_owned(), format!("{object}.o")]);
+        let outcomes = dir.outcomes(&made(&x), &output(&y)).unwrap();
+        assert_eq!((outcomes.get("a", "x"), outcomes.get("a", "y")), (Some(true), Some(false)));
+        assert!(matches!(dir.outcomes(&made(&y), &output(&x)), Err(ProbeError::Undecided { .. })));
     }
 
     #[test]
