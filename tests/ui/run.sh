@@ -9,8 +9,6 @@ if [[ -z ${WITH_BUS_UPPER:-} ]]; then
   failed=0
   "$here/desk.sh" /usr/bin/python3 "$here/by_keyboard.py" || failed=1
   "$here/desk.sh" /usr/bin/python3 "$here/views.py" || failed=1
-  # Names, sizes, order of focus on each page; `make sweep` looks at narrow windows and large text, too.
-  LOOK=1 "$here/desk.sh" /usr/bin/python3 "$here/sweep.py" pages || failed=1
   for user in maynot asker boss; do
     "$here/../../scripts/practice-host.sh" --run "$here/run.sh" "$user" || failed=1
   done
