@@ -100,7 +100,7 @@ test-ansible: ## apply a profile to several machines of the test's own, by Ansib
 	$(CARGO) build --no-default-features --bins
 	$(AS_ROOT) env PROFILE=dev tests/ansible/fleet.sh
 
-test-boot: ## a real GRUB in a virtual machine: set parameters, restart, see them, take them back, restart (6 minutes)
+test-boot: ## a real GRUB in a virtual machine: set parameters, restart, see them, take them back, restart
 	@scripts/deps.sh boot
 	$(CARGO) build --no-default-features --bins
 	$(AS_ROOT) tests/boot/grub-vm.sh "$(TARGET_DIR)/debug"
