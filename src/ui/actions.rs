@@ -10,6 +10,8 @@ pub(super) enum Action {
     About,
     /// How to use it.
     Help,
+    /// Which keys there are.
+    Shortcuts,
     /// What a person can set for the assistant itself.
     Preferences,
     /// The vmware assistant, from the desktop's menu.
@@ -49,6 +51,7 @@ impl Action {
             Self::Quit => "app.quit",
             Self::About => "app.about",
             Self::Help => "app.help",
+            Self::Shortcuts => "app.shortcuts",
             Self::Preferences => "app.preferences",
             Self::OpenVmware => "app.vmware",
             Self::OpenLab => "app.lab",
@@ -77,6 +80,7 @@ impl Action {
         match self {
             Self::Quit => &["<Control>q"],
             Self::Help => &["F1"],
+            Self::Shortcuts => &["<Control>question"],
             Self::Preferences => &["<Control>comma"],
             Self::Home => &["<Alt>Home"],
             Self::Lab => &["<Control>l"],
@@ -97,9 +101,10 @@ impl Action {
     }
 
     /// All that have keys.
-    pub(super) const WITH_KEYS: [Self; 11] = [
+    pub(super) const WITH_KEYS: [Self; 12] = [
         Self::Quit,
         Self::Help,
+        Self::Shortcuts,
         Self::Preferences,
         Self::Home,
         Self::Lab,

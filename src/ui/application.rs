@@ -153,6 +153,8 @@ impl Application {
             .activate(|app: &Self, _, _| dialogs::about(&app.window()).present());
         let help = gio::ActionEntry::builder(Action::Help.name())
             .activate(|app: &Self, _, _| app.window().show_help());
+        let shortcuts = gio::ActionEntry::builder(Action::Shortcuts.name())
+            .activate(|app: &Self, _, _| dialogs::shortcuts(app, &app.window()));
         let vmware = gio::ActionEntry::builder(Action::OpenVmware.name()).activate(|app: &Self, _, _| {
             let window = app.window();
             window.present();
@@ -169,6 +171,7 @@ impl Application {
             quit.build(),
             about.build(),
             help.build(),
+            shortcuts.build(),
             preferences.build(),
             vmware.build(),
             lab.build(),
@@ -176,6 +179,5 @@ impl Application {
         for action in Action::WITH_KEYS {
             self.set_accels_for_action(action.full(), action.keys());
         }
-        self.set_accels_for_action("win.show-help-overlay", &["<Control>question"]);
     }
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Small windows above the window: questions, About, help.
 
-use super::APP_ID;
+use super::application::Application;
 use super::i18n::gettext;
 use super::window::Window;
+use super::{APP_ID, RESOURCES};
 use adw::prelude::*;
 use gtk::glib;
 
@@ -54,6 +55,26 @@ fn diagnostics() -> String {
     )
 }
 
+/// Shows which keys there are. Made anew each time, instead of GTK's help overlay: that one is a hidden window from the
+/// beginning, and GTK 4.8 crashes when it is the last of the program's windows while an assistive tool asks for a window
+/// that has just been closed (`GetChildAtIndex` of the application then takes the last one, which has no object yet).
+pub(super) fn shortcuts(app: &Application, parent: &Window) {
+    let builder = gtk::Builder::from_resource(&format!("{RESOURCES}/shortcuts.ui"));
+    for object in builder.objects() {
+        // GTK looks the keys of actions up in its own overlay only.
+        if let Ok(shortcut) = object.downcast::<gtk::ShortcutsShortcut>()
+            && let Some(action) = shortcut.action_name()
+        {
+            let keys: Vec<String> = app.accels_for_action(&action).into_iter().map(String::from).collect();
+            shortcut.set_accelerator(Some(&keys.join(" ")));
+        }
+    }
+    if let Some(window) = builder.object::<gtk::ShortcutsWindow>("shortcuts") {
+        window.set_transient_for(Some(parent));
+        window.present();
+    }
+}
+
 /// Lets Escape close a window that is no dialog of GTK's.
 pub(super) fn close_by_escape(window: &adw::Window) {
     let escape = gtk::Shortcut::new(
@@ -65,8 +86,7 @@ pub(super) fn close_by_escape(window: &adw::Window) {
     window.add_controller(keys);
 }
 
-/// An entry for a password below its name, for a question. None of libadwaita's rows: with GTK 4.8 the program may end
-/// when assistive tools read such a row while its dialog goes away.
+/// An entry for a password below its name, for a question.
 pub(super) fn password_field(name: &str) -> (gtk::Box, gtk::PasswordEntry) {
     let entry = gtk::PasswordEntry::builder().activates_default(true).show_peek_icon(true).build();
     entry.update_property(&[gtk::accessible::Property::Label(name)]);

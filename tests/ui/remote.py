@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Another machine over ssh in the assistant: an sshd of the test's own on loopback, whose host key nobody knows and which
-wants a password; ssh's questions in windows of their own, polkit's over there in a dialog.
-
-Not part of run.sh: GTK 4.8 may end the assistant when assistive tools read the entry of a password while its dialog goes
-away. By hand: tests/ui/desk.sh /usr/bin/python3 tests/ui/remote.py"""
+wants a password; ssh's questions in windows of their own, polkit's over there in a dialog."""
 
 import os
 import socket

@@ -13,6 +13,7 @@ if [[ -z ${WITH_BUS_UPPER:-} ]]; then
     tuning_is_picked_and_planned settings_are_kept what_vgpu_comes_to_is_said_and_help_opens)
   "$here/desk.sh" /usr/bin/python3 "$here/by_keyboard.py" || failed=1
   "$here/desk.sh" /usr/bin/python3 "$here/views.py" "${views[@]}" || failed=1
+  "$here/desk.sh" /usr/bin/python3 "$here/remote.py" || failed=1
   for user in maynot asker boss; do
     "$here/../../scripts/practice-host.sh" --run "$here/run.sh" "$user" || failed=1
   done
