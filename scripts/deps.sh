@@ -7,6 +7,7 @@
 #   deps.sh kernels    also for `make test-kernels`
 #   deps.sh lab        also for `make test-lab`
 #   deps.sh vgpu       also for `make test-vgpu`
+#   deps.sh umockdev   also for `make test-umockdev`
 #   deps.sh boot       also for `make test-boot`
 #   deps.sh wayland    also for `make test-wayland`
 #   deps.sh ansible    also for `make test-ansible`
@@ -70,6 +71,10 @@ fi
 
 if [[ ${1:-} == vgpu ]]; then
   packages+=(apt-utils dpkg-dev gnupg e2fsprogs)           # a signed repository, and a disk with a file system
+fi
+
+if [[ ${1:-} == umockdev ]]; then
+  packages+=(umockdev)                                     # cards that are described in a file
 fi
 
 # Whether a kernel is here with headers that something can be built against.

@@ -12,14 +12,21 @@ fail() {
   exit 1
 }
 # Every file with its bytes, mode and owner. Left out: what lives (logs, caches, the history of dpkg and of Hostwright).
-tree() {
+# One process for many files: starting one for each takes an emulated machine longer than the reading.
+lists() {
   find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /dev -o -path /var/log \
     -o -path /var/cache -o -path /var/tmp -o -path /var/lib/hostwright -o -path /var/lib/systemd -o -path /var/backups \
-    -o -path "/var/stage*" -o -path /var/before -o -path /var/lib/dpkg/status -o -path /var/lib/dpkg/status-old \
-    -o -path /var/lib/apt/extended_states -o -path /boot/grub/grubenv -o -path /etc/machine-id \
-    -o -path /var/lib/dpkg/lock -o -path /var/lib/dpkg/lock-frontend -o -path /var/lib/dpkg/triggers \) -prune -o \
-    \( -type f -printf '%m %U:%G ' -exec sha256sum {} \; -o -type l -printf 'link %p -> %l\n' -o \
-    -type d -printf '%m %U:%G folder %p\n' \) | sort
+    -o -path /srv/www -o -path "/var/stage*" -o -path /var/before -o -path /var/lib/dpkg/status \
+    -o -path /var/lib/dpkg/status-old -o -path /var/lib/apt/extended_states -o -path /boot/grub/grubenv \
+    -o -path /etc/machine-id -o -path /var/lib/dpkg/lock -o -path /var/lib/dpkg/lock-frontend \
+    -o -path /var/lib/dpkg/triggers \) -prune -o "$@"
+}
+tree() {
+  {
+    lists \( -type l -printf 'link %p -> %l\n' -o -type d -printf '%m %U:%G folder %p\n' -o \
+      -printf '%m %U:%G file %p\n' \)
+    lists -type f -print0 | xargs -0 b2sum
+  } | LC_ALL=C sort
 }
 types() { ls /sys/bus/pci/devices/0041:00:00.0/mdev_supported_types 2>/dev/null; }
 say "cmdline: $(cat /proc/cmdline)"
@@ -29,8 +36,6 @@ case $stage in
 0)
   update-grub || fail update-grub
   apt-get update || true
-  depmod
-  update-initramfs -u || fail update-initramfs
   tree >/var/before
   say "$(wc -l </var/before) files, folders and links before"
   dpkg-query -W | sort >/var/stage.packages
