@@ -12,11 +12,12 @@ use crate::detect::nvidia::{Interface, NvidiaGpu};
 use crate::engine::event::{Check, CheckOutcome};
 use crate::engine::{self, Plan};
 use crate::flows::vgpu::status::{self, Running};
-use crate::flows::vgpu::{Choices, FLOW, Role, Rules, Stage, check, decide, plan, setup};
+use crate::flows::vgpu::{Choices, FLOW, Role, Rules, Stage, check, decide, licences, plan, setup};
 use crate::tell::Row;
 use clap::Args;
 
-/// Show driver, cards, types with free places, virtual functions, running vGPUs, services and what the kernel says
+/// Show driver, cards, types with free places, virtual functions, running vGPUs, licences, services and what the kernel
+/// says
 ///
 /// For each failure that is known there is advice.
 #[derive(Debug, Args)]
@@ -26,7 +27,7 @@ pub(crate) struct Status {}
 #[derive(Debug, Args)]
 pub(crate) struct Verify {}
 
-/// Say whether the second stage can begin; changes nothing
+/// Say whether the second stage can begin; sets nothing up
 #[derive(Debug, Args)]
 pub(crate) struct Ready {
     /// Also where people see it when they log in (/run/motd.d)
@@ -64,16 +65,41 @@ fn card_rows(gpu: &NvidiaGpu, name: &str) -> Vec<Row> {
     rows
 }
 
+fn licence_rows(licences: &Finding<Vec<licences::Licence>>) -> Vec<Row> {
+    match licences {
+        Finding::CouldNotLook { why } => vec![Row::new(Mark::Unknown, "", format!("could not look: {why}"))],
+        Finding::Seen(all) => all
+            .iter()
+            .map(|l| {
+                let mark = match l.licensed {
+                    Some(true) => Mark::Good,
+                    Some(false) => Mark::Warning,
+                    None => Mark::Unknown,
+                };
+                let driver = l.guest_driver.as_deref().unwrap_or("no driver in the guest");
+                Row::new(mark, &l.vm, format!("{}, {driver}: {}", l.kind, l.text))
+            })
+            .collect(),
+    }
+}
+
 /// Runs `vgpu status`.
 pub(crate) fn status(session: &mut Session, _: &Status) -> Result<Exit, Problem> {
     let host = session.host()?;
     let facts = crate::flows::vgpu::gather(&host);
     let running = status::running(&host);
     let said = status::kernel_says(&host);
-    let advice = status::advice(&facts, &running, &said);
+    let mut advice = status::advice(&facts, &running, &said);
+    // Without the driver there is nobody to ask.
+    let loaded =
+        facts.driver.seen().and_then(Option::as_ref).is_some_and(|d| d.loaded.is_some() && d.is_vgpu);
+    let licences = if loaded { licences::look(&host) } else { Finding::Seen(Vec::new()) };
+    if let Some(all) = licences.seen() {
+        advice.extend(licences::advice(all));
+    }
     if session.json() {
         let document = serde_json::json!({
-            "facts": facts, "running": running, "kernel": said, "advice": advice
+            "facts": facts, "running": running, "licences": licences, "kernel": said, "advice": advice
         });
         session.screen.document(&document)?;
         return Ok(if advice.is_empty() { Exit::Done } else { Exit::Failed });
@@ -118,6 +144,7 @@ pub(crate) fn status(session: &mut Session, _: &Status) -> Result<Exit, Problem>
         )
     });
     sections.push(("Virtual machines", vms.collect()));
+    sections.push(("Licences", licence_rows(&licences)));
     sections.push(("The kernel says", said.iter().map(|l| Row::new(Mark::Neutral, "", l)).collect()));
     sections.push(("What to do", advice.iter().map(|a| Row::new(Mark::Warning, &a.code, &a.text)).collect()));
     sections.retain(|(_, rows)| !rows.is_empty());

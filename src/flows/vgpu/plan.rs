@@ -329,6 +329,15 @@ impl Ground<'_> {
                 remedy: Some("Go on only with a file from NVIDIA's licensing portal.".to_owned()),
             });
         }
+        if self.row.unlock_patch.is_none() {
+            let patch = self.choices.patch.as_ref().map(|p| format!("The patch {}", p.name));
+            let source =
+                self.choices.unlock_source.as_ref().map(|_| "The source of vgpu_unlock-rs".to_owned());
+            found.extend(patch.into_iter().chain(source).map(|what| Warning {
+                message: format!("{what} is not used: no card that serves here is unlocked."),
+                remedy: Some("Leave `--patch` and `--unlock-source` out for native cards.".to_owned()),
+            }));
+        }
         if self.facts.vgpu.iommu.is_false() && !self.facts.intel.is_true() {
             found.push(Warning {
                 message: "The IOMMU is not in use, and this processor needs no kernel parameter for it."
@@ -433,10 +442,11 @@ impl Ground<'_> {
 
     /// What came with the run and is not kept yet.
     fn keep(&self) -> Vec<Step> {
-        let given = [(&self.choices.driver, "the driver"), (&self.choices.patch, "the patch")];
+        let patch = self.choices.patch.as_ref().filter(|_| self.row.unlock_patch.is_some());
+        let given = [(self.choices.driver.as_ref(), "the driver"), (patch, "the patch")];
         given
             .into_iter()
-            .filter_map(|(given, what)| Some((given.as_ref()?, what)))
+            .filter_map(|(given, what)| Some((given?, what)))
             .filter(|(g, _)| self.facts.kept.get(&g.name) != Some(&g.sha256))
             .map(|(g, what)| {
                 Step::KeepFile(KeepFile {

@@ -187,6 +187,19 @@ fn an_unanswered_blue_screen_is_asked_for_again() {
 }
 
 #[test]
+fn a_patch_that_no_card_needs_is_left_alone_and_said() {
+    let given = choices(Some("17.6".parse().unwrap()), Some(Stage::Prepare));
+    let native = planned("pve8-two-mixed", &given).unwrap();
+    assert!(!native.steps.iter().any(|s| matches!(s, Step::KeepFile(k) if k.what == "the patch")));
+    let said: Vec<&str> = native.warnings.iter().map(|w| w.message.as_str()).collect();
+    assert!(said.iter().any(|m| m.contains("550.163.02.patch is not used")), "{said:?}");
+    assert!(said.iter().any(|m| m.contains("vgpu_unlock-rs is not used")), "{said:?}");
+    let unlocked = planned("pve8-rtx-2080", &given).unwrap();
+    assert!(unlocked.steps.iter().any(|s| matches!(s, Step::KeepFile(k) if k.what == "the patch")));
+    assert!(!unlocked.warnings.iter().any(|w| w.message.contains("is not used")));
+}
+
+#[test]
 fn a_file_that_could_lead_elsewhere_is_no_name() {
     for name in ["../x.run", "a/b", ".hidden", ""] {
         let choices = Choices { driver: Some(given(name)), ..choices(Some("17.6".parse().unwrap()), None) };
