@@ -8,11 +8,11 @@ use crate::cli::errors::{Exit, Problem};
 use crate::cli::look::Mark;
 use crate::cli::session::Session;
 use crate::detect::Finding;
-use crate::detect::nvidia::{Interface, NvidiaGpu};
+use crate::detect::nvidia::{Interface, Licence, NvidiaGpu};
 use crate::engine::event::{Check, CheckOutcome};
 use crate::engine::{self, Plan};
 use crate::flows::vgpu::status::{self, Running};
-use crate::flows::vgpu::{Choices, FLOW, Role, Rules, Stage, check, decide, licences, plan, setup};
+use crate::flows::vgpu::{Choices, FLOW, Role, Rules, Stage, check, decide, plan, setup};
 use crate::tell::Row;
 use clap::Args;
 
@@ -65,7 +65,7 @@ fn card_rows(gpu: &NvidiaGpu, name: &str) -> Vec<Row> {
     rows
 }
 
-fn licence_rows(licences: &Finding<Vec<licences::Licence>>) -> Vec<Row> {
+fn licence_rows(licences: &Finding<Vec<Licence>>) -> Vec<Row> {
     match licences {
         Finding::CouldNotLook { why } => vec![Row::new(Mark::Unknown, "", format!("could not look: {why}"))],
         Finding::Seen(all) => all
@@ -89,14 +89,8 @@ pub(crate) fn status(session: &mut Session, _: &Status) -> Result<Exit, Problem>
     let facts = crate::flows::vgpu::gather(&host);
     let running = status::running(&host);
     let said = status::kernel_says(&host);
-    let mut advice = status::advice(&facts, &running, &said);
-    // Without the driver there is nobody to ask.
-    let loaded =
-        facts.driver.seen().and_then(Option::as_ref).is_some_and(|d| d.loaded.is_some() && d.is_vgpu);
-    let licences = if loaded { licences::look(&host) } else { Finding::Seen(Vec::new()) };
-    if let Some(all) = licences.seen() {
-        advice.extend(licences::advice(all));
-    }
+    let licences = status::licences(&host, &facts);
+    let advice = status::advice(&facts, &running, &said, &licences);
     if session.json() {
         let document = serde_json::json!({
             "facts": facts, "running": running, "licences": licences, "kernel": said, "advice": advice

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! NVIDIA's graphics cards as the kernel shows them, their driver and its services.
 //!
-//! Like [`proxmox`](super::proxmox) this is no topic of [`Facts`](super::Facts). All of it is read from files.
+//! Like [`proxmox`](super::proxmox) this is no topic of [`Facts`](super::Facts). All of [`Nvidia`] is read from
+//! files; [`licences`] asks the driver's own program.
 
 mod card;
 mod driver;
+mod licences;
 
 pub use card::{
     Interface, MdevType, NvidiaGpu, Sriov, VgpuType, VirtualFunction, parse_creatable_types,
     parse_mdev_description,
 };
 pub use driver::{NvidiaDriver, NvidiaService, parse_driver_version};
+pub use licences::{Licence, licences, parse_licences};
 
 use super::look::{Look, NOT_RUNNING};
 use super::{Finding, pci};

@@ -19,7 +19,6 @@ pub mod decision;
 pub mod download;
 pub mod facts;
 mod kernel;
-pub mod licences;
 pub mod overrides;
 pub mod own;
 pub mod plan;

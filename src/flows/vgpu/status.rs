@@ -4,7 +4,7 @@
 
 use super::facts::VgpuFacts;
 use crate::detect::Finding;
-use crate::detect::nvidia::Interface;
+use crate::detect::nvidia::{self, Interface, Licence};
 use crate::host::{Command, Host};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -104,13 +104,29 @@ pub fn matter(text: &str) -> Vec<String> {
     lines[lines.len().saturating_sub(20)..].to_vec()
 }
 
+/// Whether a vGPU host driver is loaded.
+fn driver_runs(facts: &VgpuFacts) -> bool {
+    facts.driver.seen().and_then(Option::as_ref).is_some_and(|d| d.loaded.is_some() && d.is_vgpu)
+}
+
+/// The licences of the virtual GPUs that run; none runs without the driver.
+pub fn licences(host: &Host, facts: &VgpuFacts) -> Finding<Vec<Licence>> {
+    if driver_runs(facts) { nvidia::licences(host) } else { Finding::Seen(Vec::new()) }
+}
+
 /// Advice for what is known to go wrong. Pure.
-pub fn advice(facts: &VgpuFacts, running: &[Running], said: &[String]) -> Vec<Advice> {
+///
+/// Where a guest keeps its licence's token and which service reads it: NVIDIA, Virtual GPU Client Licensing User Guide.
+pub fn advice(
+    facts: &VgpuFacts,
+    running: &[Running],
+    said: &[String],
+    licences: &Finding<Vec<Licence>>,
+) -> Vec<Advice> {
     let mut found = Vec::new();
     let mut add =
         |code: &str, text: &str| found.push(Advice { code: code.to_owned(), text: text.to_owned() });
-    let loaded =
-        facts.driver.seen().and_then(|d| d.as_ref()).is_some_and(|d| d.loaded.is_some() && d.is_vgpu);
+    let loaded = driver_runs(facts);
     let has = |words: &str| said.iter().any(|l| l.contains(words));
     if facts.iommu.is_false() {
         add(
@@ -178,6 +194,18 @@ pub fn advice(facts: &VgpuFacts, running: &[Running], said: &[String]) -> Vec<Ad
              its licence valid; look at `journalctl -u nvidia-vgpu-mgr`.",
         );
     }
+    for without in licences.seen().into_iter().flatten().filter(|l| l.licensed == Some(false)) {
+        add(
+            "unlicensed",
+            &format!(
+                "{} of {} has no licence and is slowed down after a while. In the guest: the client configuration token \
+                 of your licence server goes to /etc/nvidia/ClientConfigToken (Windows: \
+                 C:\\Program Files\\NVIDIA Corporation\\vGPU Licensing\\ClientConfigToken), the guest's clock must be \
+                 right, then restart nvidia-gridd (Windows: NVDisplay.ContainerLocalSystem).",
+                without.kind, without.vm
+            ),
+        );
+    }
     if let Finding::Seen(Some(driver)) = &facts.driver
         && !driver.is_vgpu
     {
@@ -212,14 +240,39 @@ mod tests {
         let said =
             matter("x\nnvidia-vgpu-vfio: waited 10 seconds for mediated device driver\nusb 1-1: new\n");
         assert_eq!(said.len(), 1);
-        let codes: Vec<String> = advice(&facts, &vms, &said).into_iter().map(|a| a.code).collect();
+        let codes: Vec<String> =
+            advice(&facts, &vms, &said, &Finding::Seen(vec![])).into_iter().map(|a| a.code).collect();
         assert_eq!(codes, ["iommu-off", "waited-for-mdev", "x-vga"]);
     }
 
     #[test]
     fn a_host_that_serves_needs_no_advice() {
         let host = super::super::tests::unpack("pve9-a16-sriov", "");
-        assert_eq!(advice(&super::super::gather(&host.host), &[], &[]), []);
+        assert_eq!(advice(&super::super::gather(&host.host), &[], &[], &Finding::Seen(vec![])), []);
+    }
+
+    #[test]
+    fn only_a_virtual_gpu_that_is_said_to_have_no_licence_gets_advice() {
+        let host = super::super::tests::unpack("pve9-a16-sriov", "");
+        let facts = super::super::gather(&host.host);
+        let all = [("desk", Some(true)), ("lab", Some(false)), ("new", None)].map(|(vm, licensed)| Licence {
+            vm: vm.to_owned(),
+            kind: "GRID T4-1Q".to_owned(),
+            licensed,
+            ..Licence::default()
+        });
+        let told = advice(&facts, &[], &[], &Finding::Seen(all.to_vec()));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0].code, "unlicensed");
+        assert!(told[0].text.starts_with("GRID T4-1Q of lab"), "{}", told[0].text);
+        assert_eq!(advice(&facts, &[], &[], &Finding::unseen("no nvidia-smi")), []);
+    }
+
+    #[test]
+    fn without_the_driver_nobody_is_asked_for_licences() {
+        let host = super::super::tests::unpack("pve8-rtx-2080", "");
+        let facts = VgpuFacts { driver: Finding::Seen(None), ..super::super::gather(&host.host) };
+        assert_eq!(licences(&host.host, &facts), Finding::Seen(vec![]));
     }
 
     proptest! {

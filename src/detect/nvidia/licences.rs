@@ -2,7 +2,6 @@
 //! Licences of the virtual GPUs that run, as the host's driver tells them. The guest asks the licence server; the
 //! host only sees what came of it.
 
-use super::status::Advice;
 use crate::detect::Finding;
 use crate::host::{Command, Host};
 use schemars::JsonSchema;
@@ -27,7 +26,7 @@ pub struct Licence {
 }
 
 /// Reads what `nvidia-smi vgpu -q` prints: one `vGPU ID` for each virtual GPU, with its fields below it. Pure.
-pub fn parse(text: &str) -> Vec<Licence> {
+pub fn parse_licences(text: &str) -> Vec<Licence> {
     let mut found: Vec<Licence> = Vec::new();
     for line in text.lines() {
         let Some((key, value)) = line.split_once(" : ") else { continue };
@@ -56,33 +55,16 @@ pub fn parse(text: &str) -> Vec<Licence> {
     found
 }
 
-/// The licences of the virtual GPUs that run.
-pub fn look(host: &Host) -> Finding<Vec<Licence>> {
+/// The licences of the virtual GPUs that run, by `nvidia-smi`, which comes with the driver.
+pub fn licences(host: &Host) -> Finding<Vec<Licence>> {
     if !host.is_machine() {
         return Finding::unseen("only the driver of a running machine tells it");
     }
     let command = Command::new("nvidia-smi").args(["vgpu", "-q"]).timeout(Duration::from_secs(20));
     match host.runner().run_ok(&command) {
-        Ok(output) => Finding::Seen(parse(&output.stdout)),
+        Ok(output) => Finding::Seen(parse_licences(&output.stdout)),
         Err(e) => Finding::unseen(e.to_string()),
     }
-}
-
-/// Advice for virtual GPUs without a licence. Pure.
-pub fn advice(licences: &[Licence]) -> Vec<Advice> {
-    let without = licences.iter().filter(|l| l.licensed == Some(false));
-    without
-        .map(|l| Advice {
-            code: "unlicensed".to_owned(),
-            text: format!(
-                "{} of {} has no licence and is slowed down after a while. In the guest: the client configuration \
-                 token of your licence server goes to /etc/nvidia/ClientConfigToken (Windows: \
-                 C:\\Program Files\\NVIDIA Corporation\\vGPU Licensing\\ClientConfigToken), the guest's clock must be \
-                 right, then restart nvidia-gridd (Windows: NVDisplay.ContainerLocalSystem).",
-                l.kind, l.vm
-            ),
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -116,7 +98,7 @@ GPU 00000000:41:00.0
 
     #[test]
     fn a_guest_without_a_driver_is_not_called_unlicensed() {
-        let all = parse(TOLD);
+        let all = parse_licences(TOLD);
         let licensed: Vec<_> = all.iter().map(|l| (l.vm.as_str(), l.licensed)).collect();
         assert_eq!(licensed, [("desk", Some(true)), ("lab", Some(false)), ("new", None)]);
         assert_eq!(all[2].guest_driver, None);
@@ -124,21 +106,17 @@ GPU 00000000:41:00.0
     }
 
     #[test]
-    fn only_who_has_no_licence_gets_advice() {
-        let told = advice(&parse(TOLD));
-        assert_eq!(told.len(), 1);
-        assert!(told[0].text.contains("GRID T4-1Q of lab"), "{}", told[0].text);
-    }
-
-    #[test]
     fn a_host_where_no_virtual_gpu_runs_has_none() {
-        assert_eq!(parse("GPU 00000000:41:00.0\n    Active vGPUs                          : 0\n"), []);
+        assert_eq!(
+            parse_licences("GPU 00000000:41:00.0\n    Active vGPUs                          : 0\n"),
+            []
+        );
     }
 
     proptest! {
         #[test]
         fn any_text_is_read_without_panic(text in "(?s).*") {
-            parse(&text);
+            parse_licences(&text);
         }
     }
 }
