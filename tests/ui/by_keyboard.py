@@ -139,7 +139,7 @@ def a_run_goes_on_without_the_window_and_is_found_again():
         app.wait_for("lines", 60)
         app.close()
         app = App()
-        app.wait_for("Applying")
+        app.wait_for("Applying", 20)
         release()
         app.wait_for("Done and checked", PATIENT)
         app.close()

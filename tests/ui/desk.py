@@ -31,7 +31,8 @@ class Failed(Exception):
 
 
 def until(what, look, patience=PATIENCE):
-    """What look() returns as soon as that is true; fails when it does not become so."""
+    """What look() returns as soon as that is true; fails when it does not become so, or when the assistant ends. `what`
+    is words, or what makes them at the end."""
     end = time.monotonic() + patience
     while True:
         try:
@@ -40,7 +41,11 @@ def until(what, look, patience=PATIENCE):
             seen = None
         if seen:
             return seen
+        for app in App.open:
+            if app.process.poll() is not None:
+                raise Failed(f"the assistant ended with status {app.process.returncode}")
         if time.monotonic() > end:
+            what = what() if callable(what) else what
             raise Failed(f"did not come within {patience} s: {what}")
         time.sleep(0.05)
 
@@ -90,8 +95,6 @@ class App:
             app = desktop.get_child_at_index(i)
             if app and app.get_process_id() == self.process.pid:
                 return app
-        if self.process.poll() is not None:
-            raise SystemExit(f"the assistant ended with status {self.process.returncode}")
         return None
 
     def close(self):
@@ -120,7 +123,7 @@ class App:
 
     def wait_for(self, words, patience=PATIENCE):
         words = _(words)
-        until(f"the words {words!r}; the screen says:\n{self.texts()}", lambda: words in self.texts(), patience)
+        until(lambda: f"the words {words!r}; the screen says:\n{self.texts()}", lambda: words in self.texts(), patience)
 
     def gone(self, words, patience=PATIENCE):
         words = _(words)
