@@ -148,6 +148,11 @@ fn virtme(image: &Path, kvm: bool) -> Option<f64> {
     let program = std::env::var("VNG").unwrap_or_else(|_| "vng".to_owned());
     Command::new(&program).arg("--version").output().ok()?;
     let mut command = Command::new("script");
+    // It starts programs of its own by their names, which lie beside it.
+    if let Some(beside) = Path::new(&program).parent().filter(|p| !p.as_os_str().is_empty()) {
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", beside.display()));
+    }
     let speed = if kvm { "" } else { "--disable-kvm" };
     let line = format!("{program} {speed} --run {} --cpus 1 --memory 1G -- true", image.display());
     // It wants a terminal.
