@@ -95,6 +95,9 @@ fn execute() -> Value {
 /// A client of `user` that waits, and an agent for it.
 fn client_with_agent(user: &str, call: &Value) -> (Client, Terminal) {
     let client = Client::start(user, &json!([{ "op": "wait" }, call]));
+    // Before that it is still root, for whom a user's agent may not answer.
+    let exe = format!("/proc/{}/exe", client.pid());
+    wait_for("the client", || std::fs::read_link(&exe).is_ok_and(|exe| !exe.ends_with("setpriv")));
     let agent = Terminal::agent(user, client.pid());
     (client, agent)
 }
