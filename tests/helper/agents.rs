@@ -76,7 +76,12 @@ impl Terminal {
         });
     }
 
+    /// Types a password. The agent drops what is typed before it has stopped the terminal's echo.
     fn type_in(&mut self, text: &str) {
+        wait_for("the end of the echo", || {
+            let flags = nix::sys::termios::tcgetattr(&self.master).unwrap().local_flags;
+            !flags.contains(nix::sys::termios::LocalFlags::ECHO)
+        });
         self.master.write_all(format!("{text}\n").as_bytes()).unwrap();
     }
 }

@@ -17,6 +17,10 @@ const READY: &str = "hostwright-agent-ready";
 /// How long it may take until the agent has registered.
 const REGISTERS: Duration = Duration::from_secs(30);
 
+/// How long after a question the agent is given to listen: it asks, then stops its terminal's echo, and with that drops
+/// what came in between (`tcsetattr` with `TCSAFLUSH`, termios(3)). Somebody who types is slower, a program is not.
+const LISTENS: Duration = Duration::from_millis(300);
+
 /// A question of polkit's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
@@ -126,6 +130,7 @@ fn listen(mut output: impl Read, ready: &Sender<()>, asks: &Sender<Prompt>) {
             let _ = ready.try_send(());
         }
         if let Some(prompt) = prompt(&shown) {
+            std::thread::sleep(LISTENS);
             if asks.send_blocking(prompt).is_err() {
                 return;
             }
