@@ -65,7 +65,7 @@ if [[ ${1:-} == lab ]]; then
   packages+=(xorriso mtools dosfstools e2fsprogs fdisk)    # ISO and disk images
   packages+=(shim-signed grub-efi-amd64-signed)            # the same for Secure Boot
   packages+=(pacman-package-manager arch-install-scripts makepkg) # images from Arch profiles
-  packages+=(grub-efi-ia32-bin cpio busybox-static)        # and what their test is made of
+  packages+=(grub-efi-ia32-bin cpio busybox-static libarchive-tools) # and what their test is made of
   packages+=(qemu-system-gui)                              # guests in a window
 fi
 
