@@ -240,6 +240,10 @@ impl Interface {
     }
 
     /// Another hub, bridged to the interface: both ways.
+    ///
+    /// Not tried is what VMware's module gets wrong and its programs never do: a hub bridged to an interface of its own
+    /// is refused, and the new port is given back that nobody had counted (`VNetSwitchToDifferentPeer` of `driver.c`:
+    /// "refcount_t: underflow").
     fn bridge(&self) -> Result<Seen, Fault> {
         let (bridge, other) = (open(TWO)?, port(TWO)?);
         let mut parameters = [0; 36];
@@ -247,10 +251,6 @@ impl Interface {
             *to = *from;
         }
         told(sys::ioctl_bytes(bridge.as_fd(), BRIDGE, &mut parameters))?;
-        // Frames would go round for ever.
-        if sys::ioctl_bytes(open(ONE)?.as_fd(), BRIDGE, &mut parameters.clone()).is_ok() {
-            return Err("a hub was bridged to an interface of its own".into());
-        }
         put(&other, "over the bridge")?;
         expect(&self.port, "over the bridge", "the port on the other side of the bridge")?;
         if let Ok(machine) = &self.machine {
