@@ -15,6 +15,10 @@
 # HOSTWRIGHT_CACHE   where the lab's cache is for this (default: XDG_CACHE_HOME/hostwright/test-lab): packages stay
 # KILLS              how many builds are killed (default 5)
 set -euo pipefail
+# What others mount meanwhile is not counted; root can have mounts of its own.
+if [[ $(id -u) -eq 0 && -z ${OWN_MOUNTS:-} ]]; then
+  OWN_MOUNTS=1 exec unshare --mount --propagation private -- "$(readlink -f "$0")" "$@"
+fi
 cd "$(dirname "$0")/../.."
 
 hostwright=$(readlink -f "${TARGET:-target/debug}/hostwright")
