@@ -119,3 +119,17 @@ pub(crate) fn step(scene: &Scene, modules: &[&str]) -> BuildModules {
         modules,
     }
 }
+
+/// A build of no module, for what looks at none.
+pub(crate) fn nothing() -> BuildModules {
+    BuildModules {
+        kernel: "0.0.0".to_owned(),
+        build_dir: "/usr/src/none".to_owned(),
+        build_id: "test".to_owned(),
+        vermagic: String::new(),
+        go_on: false,
+        mode: Mode::Vanilla,
+        compiler: Compiler { cc: "gcc".to_owned(), version: "test".to_owned(), llvm: false },
+        modules: vec![],
+    }
+}
