@@ -4,7 +4,7 @@
 
 use super::plan::Plan;
 use super::report::KernelResult;
-use super::steps::Step;
+use super::steps::{BuildModules, Step};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The kernels that are given up, each with the reason.
@@ -90,7 +90,17 @@ impl GivenUp {
     }
 }
 
-fn builds(plan: &Plan) -> impl Iterator<Item = &super::steps::BuildModules> {
+/// The builds of a plan that are done at once, by the numbers of their steps: those that may fail alone, so that it does
+/// not matter which comes first.
+pub(super) fn together(plan: &Plan) -> BTreeMap<usize, BuildModules> {
+    let builds = plan.steps.iter().enumerate().filter_map(|(at, step)| match step {
+        Step::BuildModules(build) if build.go_on => Some((at, build.clone())),
+        _ => None,
+    });
+    builds.collect()
+}
+
+fn builds(plan: &Plan) -> impl Iterator<Item = &BuildModules> {
     plan.steps.iter().filter_map(|step| match step {
         Step::BuildModules(build) => Some(build),
         _ => None,
@@ -101,7 +111,7 @@ fn builds(plan: &Plan) -> impl Iterator<Item = &super::steps::BuildModules> {
 mod tests {
     use super::*;
     use crate::engine::build::testkit::{install, scene, step};
-    use crate::engine::steps::{BuildModules, Compression, InstallModule};
+    use crate::engine::steps::{Compression, InstallModule};
     use crate::engine::testing::{Scene, same};
     use crate::engine::{Event, RunState};
 

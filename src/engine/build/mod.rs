@@ -27,3 +27,5 @@ pub(super) use said::Said;
 pub(super) mod testkit;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod together_tests;
