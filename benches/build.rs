@@ -88,6 +88,7 @@ fn carry_out(host: &Host, step: &BuildModules) -> f64 {
         steps: vec![step],
         details: Default::default(),
         warnings: vec![],
+        left_out: Vec::new(),
         notes: vec![],
         needs_reboot: false,
     };

@@ -60,7 +60,7 @@ pub fn execute(
     let mut given_up = GivenUp::default();
     let report = match carry_out(&mut ctx, plan, check, &mut given_up) {
         Ok(()) => {
-            let message = success(&ctx, plan) + &given_up.sentence();
+            let message = success(&ctx, plan) + &given_up.sentence(plan);
             let kernels = given_up.results(plan);
             for result in &kernels {
                 ctx.emit(Event::Kernel { result: result.clone() });

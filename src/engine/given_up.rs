@@ -56,33 +56,32 @@ impl GivenUp {
         rest
     }
 
-    /// What came of each kernel; nothing when the plan is for one only.
+    /// What came of each kernel that was chosen; nothing when the plan is for one only.
     pub fn results(&self, plan: &Plan) -> Vec<KernelResult> {
         let kernels: BTreeSet<&str> = builds(plan).map(|b| b.kernel.as_str()).collect();
-        if kernels.len() < 2 {
-            return Vec::new();
+        let not_done = plan.not_done();
+        if kernels.len() + not_done.len() < 2 {
+            return not_done;
         }
         // In the order of the plan: newest first.
-        builds(plan)
-            .map(|build| match self.0.get(&build.kernel) {
-                Some(reason) => {
-                    KernelResult { kernel: build.kernel.clone(), good: false, text: reason.clone() }
-                }
-                None => {
-                    let modules: Vec<&str> = build.modules.iter().map(|m| m.module.as_str()).collect();
-                    let tried =
-                        plan.steps.iter().any(|s| matches!(s, Step::Rehearse(r) if r.kernel == build.kernel));
-                    let tried = if tried { ", tried in a virtual machine" } else { "" };
-                    let text = format!("{} built{tried} and installed", modules.join(" and "));
-                    KernelResult { kernel: build.kernel.clone(), good: true, text }
-                }
-            })
-            .collect()
+        let of_builds = builds(plan).map(|build| match self.0.get(&build.kernel) {
+            Some(reason) => KernelResult { kernel: build.kernel.clone(), good: false, text: reason.clone() },
+            None => {
+                let modules: Vec<&str> = build.modules.iter().map(|m| m.module.as_str()).collect();
+                let tried =
+                    plan.steps.iter().any(|s| matches!(s, Step::Rehearse(r) if r.kernel == build.kernel));
+                let tried = if tried { ", tried in a virtual machine" } else { "" };
+                let text = format!("{} built{tried} and installed", modules.join(" and "));
+                KernelResult { kernel: build.kernel.clone(), good: true, text }
+            }
+        });
+        of_builds.chain(not_done).collect()
     }
 
     /// What is said of them at the end of a run.
-    pub fn sentence(&self) -> String {
-        let kernels: Vec<&str> = self.0.keys().map(String::as_str).collect();
+    pub fn sentence(&self, plan: &Plan) -> String {
+        let named = plan.left_out.iter().filter(|l| l.named).map(|l| l.kernel.as_str());
+        let kernels: Vec<&str> = self.0.keys().map(String::as_str).chain(named).collect();
         match kernels.as_slice() {
             [] => String::new(),
             names => format!(" Not done for {}.", names.join(", ")),
@@ -173,6 +172,35 @@ mod tests {
             scene.execute(vec![Step::BuildModules(one.clone()), Step::BuildModules(two), install_for(&one)]);
         assert_eq!(report.unwrap().state, RunState::RolledBack);
         same(&scene.tree(), &before);
+    }
+
+    #[test]
+    fn a_kernel_that_was_asked_for_and_is_in_no_step_is_not_called_done() {
+        let (scene, good) = prepared();
+        let mut plan = crate::engine::testing::plan(vec![Step::BuildModules(good.clone())]);
+        let left_out = |kernel: &str, named| crate::engine::LeftOut {
+            kernel: kernel.to_owned(),
+            reason: "its headers are not installed".to_owned(),
+            remedy: None,
+            named,
+        };
+        plan.left_out = vec![left_out("0.0.1-named", true), left_out("0.0.2-other", false)];
+        let mut sink = |_: Event| {};
+        let owner = crate::engine::testing::owner();
+        let report = crate::engine::execute(
+            &scene.host,
+            &plan,
+            &scene.inputs,
+            &owner,
+            &|_, _| Vec::new(),
+            &scene.cancel,
+            &mut sink,
+        )
+        .unwrap();
+        assert_eq!(report.state, RunState::Done, "{report:?}");
+        let results: Vec<(&str, bool)> = report.kernels.iter().map(|k| (k.kernel.as_str(), k.good)).collect();
+        assert_eq!(results, [(good.kernel.as_str(), true), ("0.0.1-named", false)]);
+        assert!(report.message.ends_with("Not done for 0.0.1-named."), "{}", report.message);
     }
 
     #[test]
