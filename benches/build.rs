@@ -159,7 +159,11 @@ fn several(host: &Host, step: &BuildModules, rounds: usize) {
     let of = |n: usize, go_on| {
         let mut build = BuildModules { go_on, ..step.clone() };
         for module in &mut build.modules {
-            module.make_vars.push(format!("KCFLAGS=-DKERNEL_{n}"));
+            let flag = format!("-DKERNEL_{n}");
+            match module.make_vars.iter_mut().find(|v| v.starts_with("KCFLAGS=")) {
+                Some(flags) => flags.push_str(&format!(" {flag}")),
+                None => module.make_vars.push(format!("KCFLAGS={flag}")),
+            }
         }
         build
     };

@@ -98,7 +98,7 @@ const DARK: Palette = Palette {
     ink: RGBColor(246, 245, 244),
     faint: RGBColor(180, 178, 184),
     line: RGBColor(78, 76, 82),
-    paper: RGBColor(48, 48, 48),
+    paper: RGBColor(54, 54, 54),
     better: RGBColor(153, 193, 241),
     worse: RGBColor(255, 190, 111),
     ways: [
