@@ -2,6 +2,7 @@
 //! Results, and two of them side by side, as groups of rows with their charts.
 
 use crate::flows::bench::chart::{self, number};
+use crate::flows::bench::metrics::METRICS;
 use crate::flows::bench::{Comparison, Results, Verdict, Workload, compare};
 use crate::tell::{Mark, Row};
 use crate::ui::i18n::{gettext, gettext_f, told};
@@ -31,7 +32,7 @@ pub(super) fn of_results(results: &Results) -> Vec<adw::PreferencesGroup> {
                     ("most", &number(s.max)),
                 ],
             );
-            group.add(&text_row(&series.name(), &line));
+            group.add(&text_row(&named(&series.metric, &series.name()), &line));
         }
         if any {
             groups.push(group);
@@ -70,7 +71,7 @@ pub(super) fn of_comparison(comparison: &Comparison) -> Vec<adw::PreferencesGrou
         let medians = format!("{} \u{2192} {} {}", number(c.before.median), number(c.after.median), c.unit);
         let parts = [Some(medians), c.change(), Some(words), Some(format!("p = {:.3}", c.p))];
         let line: Vec<String> = parts.into_iter().flatten().collect();
-        let row = text_row(&c.title, &line.join(" \u{b7} "));
+        let row = text_row(&named(&c.metric, &c.title), &line.join(" \u{b7} "));
         row.add_prefix(&mark_icon(mark));
         group.add(&row);
     }
@@ -83,6 +84,15 @@ pub(super) fn of_comparison(comparison: &Comparison) -> Vec<adw::PreferencesGrou
     method.set_description(Some(&told(&comparison.method)));
     groups.push(method);
     groups
+}
+
+/// The name of a figure with its title in the person's language; ways and places stand behind it.
+fn named(metric: &str, name: &str) -> String {
+    let title = METRICS.iter().find(|m| m.id == metric).map_or("", |m| m.title);
+    match name.strip_prefix(title) {
+        Some(rest) if !title.is_empty() => format!("{}{rest}", told(title)),
+        _ => name.to_owned(),
+    }
 }
 
 fn group(title: &str) -> adw::PreferencesGroup {

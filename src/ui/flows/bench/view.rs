@@ -9,7 +9,7 @@ use crate::tell::{self, Problem};
 use crate::ui::actions::Action;
 use crate::ui::i18n::{amount, gettext, gettext_f, ngettext_f, told};
 use crate::ui::machine::elsewhere;
-use crate::ui::widgets::{PageHead, ProblemView, clear, named, text_row};
+use crate::ui::widgets::{PageHead, ProblemView, clear, text_row};
 use crate::ui::window::Window;
 use adw::prelude::*;
 use adw::subclass::prelude::*;
@@ -133,19 +133,23 @@ impl BenchView {
             // What takes seconds and needs nothing is picked; the rest takes minutes, or packages.
             let quick = matches!(workload, Workload::Memory | Workload::Cpu | Workload::Scheduler);
             let check = gtk::CheckButton::builder().active(quick).valign(gtk::Align::Center).build();
-            named(&check, &gettext_f("Measure: {what}", &[("what", &told(workload.title()))]));
-            check.connect_toggled(|check| {
-                let _ = check.activate_action(Action::PageChanged.full(), None);
-            });
+            check.connect_toggled(glib::clone!(
+                #[weak(rename_to = view)]
+                self,
+                move |_| view.update()
+            ));
             let row = text_row(workload.title(), workload.what());
             row.add_prefix(&check);
+            // That also gives it the row's title as its name.
             row.set_activatable_widget(Some(&check));
             imp.what.add(&row);
             imp.checks.borrow_mut().push((workload, check));
         }
-        imp.name.connect_changed(|name| {
-            let _ = name.activate_action(Action::PageChanged.full(), None);
-        });
+        imp.name.connect_changed(glib::clone!(
+            #[weak(rename_to = view)]
+            self,
+            move |_| view.update()
+        ));
         for row in [&*imp.before, &*imp.after] {
             row.connect_selected_notify(glib::clone!(
                 #[weak(rename_to = view)]
@@ -487,6 +491,9 @@ impl BenchView {
 
     fn wish(&self) -> Wish {
         let imp = self.imp();
+        // What was typed and not yet left counts too.
+        imp.rounds.update();
+        imp.time.update();
         let name = imp.name.text().to_string();
         Wish {
             workloads: self.picked(),
