@@ -277,7 +277,7 @@ impl From<StoreError> for Problem {
             StoreError::Unknown { .. } => {
                 "`hostwright bench list` shows what is kept; a file is named with its path."
             }
-            StoreError::Exists(_) => "Give another --name.",
+            StoreError::Exists(_) => "Give another name (--name).",
             StoreError::Document { .. } | StoreError::TooLarge { .. } => {
                 "Name a file that `hostwright bench run` wrote."
             }

@@ -279,7 +279,7 @@ def a_benchmark_is_run_twice_and_compared():
         app.wait_for("What a change brings")
     # A name that there is already is refused, with the reason.
     measure(app, "before")
-    app.wait_for("there are results `before` already")
+    app.wait_for("There are results `before` already")
     # The latest is what one wants to know about, the one before it what it is compared with.
     app.press("push button", "Compare")
     app.wait_for("before \u2192 after")

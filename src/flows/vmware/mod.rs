@@ -14,6 +14,7 @@ pub mod dkms;
 pub mod facts;
 mod gather;
 pub mod next;
+pub mod offers;
 pub mod plan;
 #[cfg(test)]
 mod plan_tests;
