@@ -21,7 +21,7 @@ for my $file (@ARGV) {
         keep("$1", 1) while $text =~ /^\s*(?:title|what|helps|harms|caution|note) = "((?:[^"\\]|\\.)*)"/mg;
         next;
     }
-    $text =~ s/#\[cfg\(test\)\]\s*(?:#\[[^\n]*\]\s*)*(?:pub )?mod .*//s;
+    $text =~ s/#\[cfg\(test\)\]\s*(?:#\[[^\n]*\]\s*)*(?:pub(?:\([a-z]+\))? )?mod .*//s;
     $text =~ s/^\s*\/\/.*$//mg;
     $text =~ s/#!?\[(?!error)\w+[^\]]*\]//g;
     $text =~ s/(?:debug|trace|info|warn)!\((?:[^()]|\([^()]*\))*\)//g;

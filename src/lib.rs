@@ -45,6 +45,7 @@ pub mod helper;
 pub mod host;
 pub mod init;
 pub mod ipc;
+mod measure;
 mod pack;
 mod profile;
 mod tell;

@@ -164,6 +164,7 @@ fn run(machine: &Machine, steps: Vec<Step>) -> engine::RunReport {
         steps,
         details: BTreeMap::new(),
         warnings: vec![],
+        left_out: Vec::new(),
         notes: vec![],
         needs_reboot: true,
     };

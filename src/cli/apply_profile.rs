@@ -12,7 +12,7 @@ use super::progress::showing;
 use super::session::Session;
 use super::watch::Standing;
 use super::work::{self, ApplyOptions, Request};
-use crate::engine::{Event, Inputs, Plan, RunReport, RunState, Step, StepPreview};
+use crate::engine::{Event, Inputs, KernelResult, Plan, RunReport, RunState, Step, StepPreview};
 use crate::flows::profile::{Applied, FlowApplied, Outcome};
 use std::path::Path;
 
@@ -67,7 +67,15 @@ pub(crate) fn run(session: &mut Session, which: &Path, options: &ApplyOptions) -
             }
         };
         let mut applied = described(&plan, &steps);
-        if plan.is_empty() {
+        if plan.is_empty() && !plan.not_done().is_empty() {
+            applied.kernels = plan.not_done();
+            let of = |k: &KernelResult| format!("{}: {}", k.kernel, k.text);
+            let kernels: Vec<String> = applied.kernels.iter().map(of).collect();
+            applied.message = session.named(&format!("It is not done for {}", kernels.join("; ")));
+            applied.result = Outcome::Failed;
+            failed = true;
+            worse(&mut exit, Exit::Failed);
+        } else if plan.is_empty() {
             "It is so already.".clone_into(&mut applied.message);
         } else if options.check {
             applied.result = Outcome::Changed;

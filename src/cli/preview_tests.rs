@@ -37,6 +37,7 @@ fn a_plan() -> (Plan, Vec<StepPreview>) {
             message: "The compiler of this machine (gcc 12.2.0) is another than the one that built the kernel (gcc 12.3.0).".into(),
             remedy: Some("Nothing has to be done: versions of one series go together.".into()),
         }],
+        left_out: Vec::new(),
         notes: vec![Note {
             topic: "timer-delete-sync".into(),
             text: "del_timer_sync() was renamed in 6.15; this kernel has the new name only.".into(),

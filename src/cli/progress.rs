@@ -29,6 +29,8 @@ struct Step {
     bar: Option<ProgressBar>,
     /// Findings shown.
     findings: usize,
+    /// Whether another step went on at the same time, so that its lines need its number.
+    beside: bool,
 }
 
 /// How many findings of one step are shown; the log has all of them.
@@ -110,7 +112,12 @@ impl Progress {
             None
         };
         let now = Instant::now();
-        self.steps.insert(step, Step { title: title.to_owned(), began: now, said: now, bar, findings: 0 });
+        let beside = !self.steps.is_empty();
+        for other in self.steps.values_mut() {
+            other.beside = true;
+        }
+        let known = Step { title: title.to_owned(), began: now, said: now, bar, findings: 0, beside };
+        self.steps.insert(step, known);
     }
 
     fn ended_step(&mut self, step: usize, mark: Mark, note: &str) {
@@ -137,11 +144,11 @@ impl Progress {
             self.voice.say(&look.item(0, mark, &format!("{number}{}{note}{time}", known.title)));
         } else {
             let note = if note.is_empty() { "done" } else { note };
-            let pad = " ".repeat(number.len());
+            let pad = if known.beside { number.clone() } else { " ".repeat(number.len()) };
             self.voice.say(&look.wrap(
                 &format!("{note}{time}"),
                 &format!("{pad}{} ", look.mark(mark)),
-                &format!("{pad}  "),
+                &" ".repeat(number.len() + 2),
             ));
         }
     }
@@ -195,7 +202,9 @@ impl Progress {
                     Level::Warning => Mark::Warning,
                     Level::Error => Mark::Bad,
                 };
-                self.voice.say(&look.item(2, mark, &format!("{place}{message}")));
+                let beside = self.steps.get(step).is_some_and(|s| s.beside);
+                let number = if beside { self.number(*step) } else { String::new() };
+                self.voice.say(&look.item(2, mark, &format!("{number}{place}{message}")));
             }
             Event::StepDone { step, unchanged } => {
                 let note = if *unchanged { "already as it should be" } else { "" };

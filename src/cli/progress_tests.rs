@@ -57,6 +57,22 @@ fn a_run_without_a_terminal_is_told_in_plain_lines() {
 }
 
 #[test]
+fn steps_that_go_on_at_once_are_told_apart_by_their_numbers() {
+    let step = |step, title: &str| Event::Step { step, title: title.into() };
+    let events = vec![
+        Event::Started { run: 3, steps: 2, undo: false },
+        step(0, "Compile vmmon for 6.12.1"),
+        step(1, "Compile vmmon for 6.1.0"),
+        Event::StepFailed { step: 0, reason: "no such thing".into() },
+        Event::StepDone { step: 1, unchanged: false },
+    ];
+    let text = heard(0, events).0;
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[2].starts_with("[1/2] ") && lines[2].ends_with("no such thing"), "{text}");
+    assert!(lines[3].starts_with("[2/2] ") && lines[3].ends_with("done"), "{text}");
+}
+
+#[test]
 fn what_tools_say_is_shown_when_asked_for_and_commands_no_terminal() {
     let (text, _) = heard(1, a_run());
     assert!(text.contains("CC [M] \\u{1b}[31mhostif.o"), "{text}");

@@ -89,7 +89,8 @@ pub(crate) fn apply_asking(
         session.screen.print(&text);
     }
     if plan.is_empty() {
-        return Ok(Exit::Done);
+        // What is left out is told as a warning of the plan.
+        return Ok(if plan.not_done().is_empty() { Exit::Done } else { Exit::Failed });
     }
     if options.check {
         return Ok(Exit::WouldChange);

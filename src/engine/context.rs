@@ -8,13 +8,14 @@ use super::folders::RunFolder;
 use super::journal::{Journal, JournalError, Record, Touch};
 use super::report::Inputs;
 use super::restore::{self, Verdict};
+use super::steps::BuildModules;
 use super::voice::Voice;
 use crate::host::failpoint;
 use crate::host::{Cancel, Command, FileState, Host, Inherited, Lock, Output, check_status};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a step has at hand: the machine, the inputs of the run, its private folder and its voice.
 pub struct Context<'a> {
@@ -24,6 +25,9 @@ pub struct Context<'a> {
     cancel: Cancel,
     lock: Option<Inherited>,
     artifacts: BTreeMap<(String, String), String>,
+    builds: BTreeMap<usize, BuildModules>,
+    built: BTreeMap<usize, Result<(), StepError>>,
+    begun: RefCell<BTreeSet<usize>>,
     step: usize,
     taking_back: bool,
     notes: Vec<String>,
@@ -49,6 +53,9 @@ impl<'a> Context<'a> {
             cancel: cancel.clone(),
             lock: lock.share().ok(),
             artifacts: BTreeMap::new(),
+            builds: BTreeMap::new(),
+            built: BTreeMap::new(),
+            begun: RefCell::default(),
             step: 0,
             taking_back: false,
             notes: Vec::new(),
@@ -62,6 +69,39 @@ impl<'a> Context<'a> {
     pub(super) fn enter(&mut self, step: usize) {
         self.step = step;
         self.notes.clear();
+    }
+
+    /// Tells that a step begins; once, for a build may have begun with an earlier one.
+    pub(super) fn begin(&self, step: usize, title: String) {
+        if self.begun.borrow_mut().insert(step) {
+            self.emit(Event::Step { step, title });
+        }
+    }
+
+    /// The builds of the plan that may be done together, by the numbers of their steps.
+    pub(super) fn plan_builds(&mut self, builds: BTreeMap<usize, BuildModules>) {
+        self.builds = builds;
+    }
+
+    /// This build and those that are to be done with it, which none is twice.
+    pub(super) fn take_builds(&mut self, this: &BuildModules) -> Vec<(usize, BuildModules)> {
+        let mut all = if self.builds.contains_key(&self.step) {
+            std::mem::take(&mut self.builds)
+        } else {
+            BTreeMap::new()
+        };
+        all.insert(self.step, this.clone());
+        all.into_iter().collect()
+    }
+
+    /// Keeps what came of a build until its step comes.
+    pub(super) fn keep_built(&mut self, step: usize, result: Result<(), StepError>) {
+        self.built.insert(step, result);
+    }
+
+    /// What came of the build of this step, if it was done with an earlier one.
+    pub(super) fn take_built(&mut self) -> Option<Result<(), StepError>> {
+        self.built.remove(&self.step)
     }
 
     /// From here on steps are taken back, and this is the wish to stop that counts.

@@ -16,7 +16,7 @@ use super::context::Context;
 use super::error::{RunError, StepError};
 use super::event::{Check, CheckOutcome, Event, Level, Sink};
 use super::folders::{self, LOCK, RunFolder};
-use super::given_up::GivenUp;
+use super::given_up::{self, GivenUp};
 use super::inhibit;
 use super::journal::{Begin, Journal, Record, RunState};
 use super::plan::{PLAN_VERSION, Plan};
@@ -54,12 +54,13 @@ pub fn execute(
     let voice = Voice::new(sink, host.root(), &folder.events());
     let mut ctx = Context::new(host, folder, inputs, cancel, &lock, journal, voice);
     ctx.emit(Event::Started { run, steps: plan.steps.len(), undo: false });
+    ctx.plan_builds(given_up::together(plan));
     let _inhibitor = inhibit(&ctx, &title);
 
     let mut given_up = GivenUp::default();
     let report = match carry_out(&mut ctx, plan, check, &mut given_up) {
         Ok(()) => {
-            let message = success(&ctx, plan) + &given_up.sentence();
+            let message = success(&ctx, plan) + &given_up.sentence(plan);
             let kernels = given_up.results(plan);
             for result in &kernels {
                 ctx.emit(Event::Kernel { result: result.clone() });
@@ -218,7 +219,7 @@ fn carry_out(
         let title = step.title();
         let _span = tracing::info_span!("step", step = i, title).entered();
         ctx.enter(i);
-        ctx.emit(Event::Step { step: i, title });
+        ctx.begin(i, title);
         match one_step(ctx, i, step) {
             Ok(unchanged) => {
                 ctx.keep_notes();

@@ -4,7 +4,7 @@
 
 use super::plan::Plan;
 use super::report::KernelResult;
-use super::steps::Step;
+use super::steps::{BuildModules, Step};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The kernels that are given up, each with the reason.
@@ -56,33 +56,32 @@ impl GivenUp {
         rest
     }
 
-    /// What came of each kernel; nothing when the plan is for one only.
+    /// What came of each kernel that was chosen; nothing when the plan is for one only.
     pub fn results(&self, plan: &Plan) -> Vec<KernelResult> {
         let kernels: BTreeSet<&str> = builds(plan).map(|b| b.kernel.as_str()).collect();
-        if kernels.len() < 2 {
-            return Vec::new();
+        let not_done = plan.not_done();
+        if kernels.len() + not_done.len() < 2 {
+            return not_done;
         }
         // In the order of the plan: newest first.
-        builds(plan)
-            .map(|build| match self.0.get(&build.kernel) {
-                Some(reason) => {
-                    KernelResult { kernel: build.kernel.clone(), good: false, text: reason.clone() }
-                }
-                None => {
-                    let modules: Vec<&str> = build.modules.iter().map(|m| m.module.as_str()).collect();
-                    let tried =
-                        plan.steps.iter().any(|s| matches!(s, Step::Rehearse(r) if r.kernel == build.kernel));
-                    let tried = if tried { ", tried in a virtual machine" } else { "" };
-                    let text = format!("{} built{tried} and installed", modules.join(" and "));
-                    KernelResult { kernel: build.kernel.clone(), good: true, text }
-                }
-            })
-            .collect()
+        let of_builds = builds(plan).map(|build| match self.0.get(&build.kernel) {
+            Some(reason) => KernelResult { kernel: build.kernel.clone(), good: false, text: reason.clone() },
+            None => {
+                let modules: Vec<&str> = build.modules.iter().map(|m| m.module.as_str()).collect();
+                let tried =
+                    plan.steps.iter().any(|s| matches!(s, Step::Rehearse(r) if r.kernel == build.kernel));
+                let tried = if tried { ", tried in a virtual machine" } else { "" };
+                let text = format!("{} built{tried} and installed", modules.join(" and "));
+                KernelResult { kernel: build.kernel.clone(), good: true, text }
+            }
+        });
+        of_builds.chain(not_done).collect()
     }
 
     /// What is said of them at the end of a run.
-    pub fn sentence(&self) -> String {
-        let kernels: Vec<&str> = self.0.keys().map(String::as_str).collect();
+    pub fn sentence(&self, plan: &Plan) -> String {
+        let named = plan.left_out.iter().filter(|l| l.named).map(|l| l.kernel.as_str());
+        let kernels: Vec<&str> = self.0.keys().map(String::as_str).chain(named).collect();
         match kernels.as_slice() {
             [] => String::new(),
             names => format!(" Not done for {}.", names.join(", ")),
@@ -90,7 +89,17 @@ impl GivenUp {
     }
 }
 
-fn builds(plan: &Plan) -> impl Iterator<Item = &super::steps::BuildModules> {
+/// The builds of a plan that are done at once, by the numbers of their steps: those that may fail alone, so that it does
+/// not matter which comes first.
+pub(super) fn together(plan: &Plan) -> BTreeMap<usize, BuildModules> {
+    let builds = plan.steps.iter().enumerate().filter_map(|(at, step)| match step {
+        Step::BuildModules(build) if build.go_on => Some((at, build.clone())),
+        _ => None,
+    });
+    builds.collect()
+}
+
+fn builds(plan: &Plan) -> impl Iterator<Item = &BuildModules> {
     plan.steps.iter().filter_map(|step| match step {
         Step::BuildModules(build) => Some(build),
         _ => None,
@@ -101,7 +110,7 @@ fn builds(plan: &Plan) -> impl Iterator<Item = &super::steps::BuildModules> {
 mod tests {
     use super::*;
     use crate::engine::build::testkit::{install, scene, step};
-    use crate::engine::steps::{BuildModules, Compression, InstallModule};
+    use crate::engine::steps::{Compression, InstallModule};
     use crate::engine::testing::{Scene, same};
     use crate::engine::{Event, RunState};
 
@@ -163,6 +172,35 @@ mod tests {
             scene.execute(vec![Step::BuildModules(one.clone()), Step::BuildModules(two), install_for(&one)]);
         assert_eq!(report.unwrap().state, RunState::RolledBack);
         same(&scene.tree(), &before);
+    }
+
+    #[test]
+    fn a_kernel_that_was_asked_for_and_is_in_no_step_is_not_called_done() {
+        let (scene, good) = prepared();
+        let mut plan = crate::engine::testing::plan(vec![Step::BuildModules(good.clone())]);
+        let left_out = |kernel: &str, named| crate::engine::LeftOut {
+            kernel: kernel.to_owned(),
+            reason: "its headers are not installed".to_owned(),
+            remedy: None,
+            named,
+        };
+        plan.left_out = vec![left_out("0.0.1-named", true), left_out("0.0.2-other", false)];
+        let mut sink = |_: Event| {};
+        let owner = crate::engine::testing::owner();
+        let report = crate::engine::execute(
+            &scene.host,
+            &plan,
+            &scene.inputs,
+            &owner,
+            &|_, _| Vec::new(),
+            &scene.cancel,
+            &mut sink,
+        )
+        .unwrap();
+        assert_eq!(report.state, RunState::Done, "{report:?}");
+        let results: Vec<(&str, bool)> = report.kernels.iter().map(|k| (k.kernel.as_str(), k.good)).collect();
+        assert_eq!(results, [(good.kernel.as_str(), true), ("0.0.1-named", false)]);
+        assert!(report.message.ends_with("Not done for 0.0.1-named."), "{}", report.message);
     }
 
     #[test]

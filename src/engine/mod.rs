@@ -68,7 +68,7 @@ pub use event::{Check, CheckOutcome, Event, Level, Sink};
 pub use execute::execute;
 pub use folders::LOCK;
 pub use journal::{JournalError, RunState};
-pub use plan::{Permission, Plan, Warning};
+pub use plan::{LeftOut, Permission, Plan, Warning};
 pub use prune::{KEPT, prunable, prune};
 pub use rehearse::{Progressed, Wanted, measure, rehearse};
 pub use report::{

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! A plan: plain data that a person reads before it runs, and whose digest proves that just it runs.
 
+use super::report::KernelResult;
 use super::steps::Step;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -105,12 +106,31 @@ pub struct Plan {
     /// What a person should know before saying yes.
     #[serde(default)]
     pub warnings: Vec<Warning>,
+    /// Kernels that were chosen and for which nothing is done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// What is explained beside the steps: (topic, text), for instance each adaptation with its reason and difference.
     #[serde(default)]
     pub notes: Vec<Note>,
     /// Whether its effect needs a reboot.
     #[serde(default)]
     pub needs_reboot: bool,
+}
+
+/// A kernel that was chosen and for which nothing is done; the others go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LeftOut {
+    /// Its release.
+    pub kernel: String,
+    /// Why.
+    pub reason: String,
+    /// What to do about it, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+    /// Whether it was asked for by its name: a run that leaves it out is not done for all that it was to do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub named: bool,
 }
 
 /// An explanation in a plan.
@@ -132,6 +152,16 @@ impl Plan {
         // A Value's maps are sorted by key, so that this is canonical.
         let bytes = serde_json::to_value(self).map(|v| v.to_string()).unwrap_or_default();
         hex::encode(Sha256::digest(bytes.as_bytes()))
+    }
+
+    /// The kernels that were asked for by name and are left out, as results.
+    pub fn not_done(&self) -> Vec<KernelResult> {
+        let named = self.left_out.iter().filter(|left| left.named);
+        let text = |left: &LeftOut| match &left.remedy {
+            Some(remedy) => format!("{}; {remedy}", left.reason),
+            None => left.reason.clone(),
+        };
+        named.map(|l| KernelResult { kernel: l.kernel.clone(), good: false, text: text(l) }).collect()
     }
 
     /// Whether there is nothing to do.

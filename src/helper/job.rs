@@ -7,7 +7,7 @@ use crate::engine::{self, Event, Inputs, Owner, Plan, RunError, RunReport, RunSt
 use crate::host::{Cancel, Host, LockError};
 use crate::ipc::Error;
 use async_channel::{Receiver, Sender, bounded};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
@@ -37,7 +37,8 @@ pub(super) struct Standing {
     pub(super) progress: f64,
     /// The share of each step in the whole, in the order of the plan; empty when all count alike.
     weights: Vec<u32>,
-    done: f64,
+    /// How much of each step is done, from 0 to 1; builds for several kernels go on at once.
+    parts: BTreeMap<usize, f64>,
     undoing: bool,
 }
 
@@ -51,17 +52,13 @@ impl Standing {
             title: String::new(),
             progress: 0.0,
             weights,
-            done: 0.0,
+            parts: BTreeMap::new(),
             undoing: false,
         }
     }
 
     /// What an event changes.
     pub(super) fn take(&mut self, event: &Event) {
-        let share = |weights: &[u32], step: usize, steps: u32| match weights.get(step) {
-            Some(w) => f64::from(*w) / weights.iter().map(|w| f64::from(*w)).sum::<f64>().max(1.0),
-            None => 1.0 / f64::from(steps.max(1)),
-        };
         match event {
             Event::Started { steps, undo, .. } => {
                 self.state = if *undo { RunState::Undoing } else { RunState::Running };
@@ -69,8 +66,9 @@ impl Standing {
                 self.undoing = *undo;
                 if *undo {
                     // Taking back, also after a failure in the middle: another story with other steps.
-                    (self.step, self.done, self.progress) = (0, 0.0, 0.0);
+                    (self.step, self.progress) = (0, 0.0);
                     self.weights.clear();
+                    self.parts.clear();
                 }
             }
             Event::Step { step, title } => {
@@ -80,19 +78,28 @@ impl Standing {
                 self.title.clone_from(title);
             }
             Event::Progress { step, done, total, .. } if *total > 0 => {
-                let part = (*done as f64 / *total as f64).clamp(0.0, 1.0);
-                self.progress = (self.done + part * share(&self.weights, *step, self.steps)).clamp(0.0, 1.0);
+                self.progressed(*step, (*done as f64 / *total as f64).clamp(0.0, 1.0));
             }
-            Event::StepDone { step, .. } => {
-                self.done = (self.done + share(&self.weights, *step, self.steps)).clamp(0.0, 1.0);
-                self.progress = self.done;
-            }
+            Event::StepDone { step, .. } => self.progressed(*step, 1.0),
             Event::Finished { state, .. } => {
                 self.state = *state;
                 self.progress = 1.0;
             }
             _ => {}
         }
+    }
+}
+
+impl Standing {
+    /// So much of a step is done now.
+    fn progressed(&mut self, step: usize, part: f64) {
+        self.parts.insert(step, part);
+        let all = self.weights.iter().map(|w| f64::from(*w)).sum::<f64>().max(1.0);
+        let share = |step: &usize| match self.weights.get(*step) {
+            Some(weight) => f64::from(*weight) / all,
+            None => 1.0 / f64::from(self.steps.max(1)),
+        };
+        self.progress = self.parts.iter().map(|(step, part)| part * share(step)).sum::<f64>().clamp(0.0, 1.0);
     }
 }
 
@@ -376,6 +383,23 @@ mod tests {
         assert_eq!((standing.step, standing.steps, standing.title.as_str()), (1, 2, "build"));
         standing.take(&Event::Finished { state: RunState::Done, message: String::new() });
         assert_eq!((standing.state, standing.progress), (RunState::Done, 1.0));
+    }
+
+    #[test]
+    fn builds_that_go_on_at_once_count_together() {
+        let mut standing = Standing::new(RunState::Running, vec![4, 4, 2]);
+        let progress = |step, done| Event::Progress { step, done, total: 10, unit: String::new() };
+        for (event, share) in [
+            (progress(0, 5), 0.2),
+            (progress(1, 5), 0.4),
+            (progress(1, 10), 0.6),
+            (Event::StepDone { step: 0, unchanged: false }, 0.8),
+            (Event::StepDone { step: 1, unchanged: false }, 0.8),
+            (Event::StepDone { step: 2, unchanged: false }, 1.0),
+        ] {
+            standing.take(&event);
+            assert!((standing.progress - share).abs() < 1e-9, "{event:?}: {standing:?}");
+        }
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(super) enum Action {
     Vgpu,
     /// What can be tuned.
     Tuning,
+    /// What a change brings.
+    Bench,
     /// The runs.
     History,
     /// The saved choices.
@@ -60,6 +62,7 @@ impl Action {
             Self::Lab => "win.lab",
             Self::Vgpu => "win.vgpu",
             Self::Tuning => "win.tuning",
+            Self::Bench => "win.bench",
             Self::History => "win.history",
             Self::Profiles => "win.profiles",
             Self::Refresh => "win.refresh",
@@ -85,6 +88,7 @@ impl Action {
             Self::Home => &["<Alt>Home"],
             Self::Lab => &["<Control>l"],
             Self::Tuning => &["<Control>t"],
+            Self::Bench => &["<Control>b"],
             Self::Profiles => &["<Control>p"],
             Self::History => &["<Control>h"],
             Self::Refresh => &["<Control>r", "F5"],
@@ -101,7 +105,7 @@ impl Action {
     }
 
     /// All that have keys.
-    pub(super) const WITH_KEYS: [Self; 12] = [
+    pub(super) const WITH_KEYS: [Self; 13] = [
         Self::Quit,
         Self::Help,
         Self::Shortcuts,
@@ -109,6 +113,7 @@ impl Action {
         Self::Home,
         Self::Lab,
         Self::Tuning,
+        Self::Bench,
         Self::History,
         Self::Profiles,
         Self::Refresh,

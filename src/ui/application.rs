@@ -14,7 +14,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 /// What `--flow` takes.
-const FLOWS: [&str; 4] = ["vmware", "lab", "tuning", "vgpu"];
+const FLOWS: [&str; 5] = ["vmware", "lab", "tuning", "bench", "vgpu"];
 
 mod imp {
     use super::*;
@@ -82,6 +82,7 @@ mod imp {
             match options.lookup::<String>("flow").ok().flatten().as_deref() {
                 Some("lab") => window.show_lab(),
                 Some("tuning") => window.show_tuning(),
+                Some("bench") => window.show_bench(),
                 Some("vgpu") => window.show_vgpu(),
                 Some(_) => window.open_vmware(None),
                 None => {}
@@ -123,7 +124,7 @@ impl Application {
             glib::Char::from(b'f'),
             glib::OptionFlags::NONE,
             glib::OptionArg::String,
-            &gettext("Open this: vmware, lab, tuning or vgpu"),
+            &gettext("Open this: vmware, lab, tuning, bench or vgpu"),
             Some("FLOW"),
         );
         app.add_main_option(

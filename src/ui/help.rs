@@ -14,10 +14,11 @@ use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 type Topic = (&'static str, fn() -> String, &'static str);
 
 /// What can be read, in the order in which it is offered.
-const TOPICS: [Topic; 6] = [
+const TOPICS: [Topic; 7] = [
     ("assistant", || gettext("The assistant"), include_str!("../../docs/assistant.md")),
     ("lab", || gettext("The test lab"), include_str!("../../docs/lab.md")),
     ("tuning", || gettext("Tuning"), include_str!("../../docs/tuning.md")),
+    ("bench", || gettext("Benchmarks"), include_str!("../../docs/bench.md")),
     ("wayland", || gettext("VMware on Wayland"), include_str!("../../docs/wayland.md")),
     ("vgpu", || gettext("NVIDIA vGPU"), include_str!("../../docs/vgpu.md")),
     ("command-line", || gettext("The command line"), include_str!("../../docs/command-line.md")),

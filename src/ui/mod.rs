@@ -10,6 +10,7 @@
 //!                    │         │    (Review → Progress → Result also for tuning, Wayland and undo)
 //!                    │         ├─ Lab        what to boot, the guest while it runs, its report
 //!                    │         ├─ Tuning     what can be set, and why
+//!                    │         ├─ Bench      what is measured, results with charts, two side by side
 //!                    │         ├─ vGPU       what this host can share
 //!                    │         ├─ History    runs, and their undo
 //!                    │         └─ Profiles   saved choices

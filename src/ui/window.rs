@@ -6,6 +6,7 @@ mod ask;
 use super::actions::Action;
 use super::application::Application;
 use super::context::Context;
+use super::flows::bench::BenchView;
 use super::flows::tuning::TuningView;
 use super::flows::vgpu::VgpuView;
 use super::flows::vmware::{Assistant, Request, Start, Then};
@@ -50,6 +51,7 @@ mod imp {
         /// Views that are made when they are first shown.
         pub(super) lab: OnceCell<LabView>,
         pub(super) tuning: OnceCell<TuningView>,
+        pub(super) bench: OnceCell<BenchView>,
         pub(super) vgpu: OnceCell<VgpuView>,
         /// Where choices were made whose plan the assistant shows.
         pub(super) came_from: Cell<Option<&'static str>>,
@@ -80,6 +82,7 @@ mod imp {
             class.install_action(Action::Lab.full(), None, |w, _, _| w.show_lab());
             class.install_action(Action::Vgpu.full(), None, |w, _, _| w.show_vgpu());
             class.install_action(Action::Tuning.full(), None, |w, _, _| w.show_tuning());
+            class.install_action(Action::Bench.full(), None, |w, _, _| w.show_bench());
             class.install_action(Action::History.full(), None, |w, _, _| w.show_history());
             class.install_action(Action::Profiles.full(), None, |w, _, _| w.show_profiles());
             class.install_action(Action::Refresh.full(), None, |w, _, _| w.refresh());
@@ -113,6 +116,11 @@ mod imp {
             if self.lab.get().is_some_and(LabView::is_running) {
                 // A guest is this program's own, and ends with it.
                 self.obj().ask_to_close();
+                return glib::Propagation::Stop;
+            }
+            if self.bench.get().is_some_and(BenchView::is_running) {
+                // So do guests that are measured, and files that are.
+                self.obj().ask_to_end_bench();
                 return glib::Propagation::Stop;
             }
             self.parent_close_request()
@@ -222,6 +230,7 @@ impl Window {
             "assistant" => imp.assistant.get().map_or((false, true), |a| (a.can_go_on(), a.can_go_back())),
             "lab" => imp.lab.get().map_or((false, true), |v| (v.can_go_on(), v.can_go_back())),
             "tuning" => (imp.tuning.get().is_some_and(TuningView::can_go_on), true),
+            "bench" => (imp.bench.get().is_some_and(BenchView::can_go_on), true),
             view => (false, view != "home"),
         };
         self.action_set_enabled(Action::Next.full(), next);
@@ -229,7 +238,7 @@ impl Window {
         self.action_set_enabled(Action::Home.full(), !(view == "assistant" && self.is_running()));
         self.action_set_enabled(Action::CancelRun.full(), self.can_cancel());
         let here = self.machine().place().is_none();
-        for action in [Action::Lab, Action::Tuning, Action::Vgpu] {
+        for action in [Action::Lab, Action::Tuning, Action::Bench, Action::Vgpu] {
             self.action_set_enabled(action.full(), here);
         }
     }
@@ -240,6 +249,7 @@ impl Window {
         match self.view().as_str() {
             "assistant" => imp.assistant.get().is_some_and(Assistant::can_cancel),
             "lab" => imp.lab.get().is_some_and(LabView::can_cancel),
+            "bench" => imp.bench.get().is_some_and(BenchView::is_running),
             _ => false,
         }
     }
@@ -270,6 +280,11 @@ impl Window {
                     self.review(tuning.request(), "tuning");
                 }
             }
+            "bench" => {
+                if let Some(bench) = imp.bench.get() {
+                    bench.next();
+                }
+            }
             _ => {}
         }
     }
@@ -279,6 +294,7 @@ impl Window {
         let inside = match self.view().as_str() {
             "assistant" => self.assistant().back(),
             "lab" => imp.lab.get().is_some_and(LabView::back),
+            "bench" => imp.bench.get().is_some_and(BenchView::back),
             _ => false,
         };
         if inside {
@@ -297,11 +313,17 @@ impl Window {
         let imp = self.imp();
         match (self.view().as_str(), imp.lab.get()) {
             ("lab", Some(lab)) => lab.ask_to_cancel(),
+            // Nothing is lost but figures that are not whole.
+            ("bench", _) => {
+                if let Some(bench) = imp.bench.get() {
+                    bench.stop();
+                }
+            }
             _ => self.assistant().ask_to_cancel(),
         }
     }
 
-    /// The lab's guest has ended.
+    /// The lab's guest, or what was measured, has ended.
     pub(super) fn lab_ended(&self) {
         if self.imp().closing.get() {
             self.close();
@@ -322,6 +344,11 @@ impl Window {
             "tuning" => {
                 if let Some(tuning) = imp.tuning.get() {
                     tuning.refresh();
+                }
+            }
+            "bench" => {
+                if let Some(bench) = imp.bench.get() {
+                    bench.refresh();
                 }
             }
             "vgpu" => {
@@ -470,6 +497,21 @@ impl Window {
         });
         self.show_view(tuning);
         tuning.refresh();
+    }
+
+    /// Shows what can be measured, and what was.
+    pub(super) fn show_bench(&self) {
+        if !self.is_about_this_machine() {
+            return;
+        }
+        let imp = self.imp();
+        let bench = imp.bench.get_or_init(|| {
+            let bench = BenchView::default();
+            imp.views.add_named(&bench, Some("bench"));
+            bench
+        });
+        self.show_view(bench);
+        bench.refresh();
     }
 
     /// Shows what NVIDIA vGPU comes to on this host.

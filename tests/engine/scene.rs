@@ -29,6 +29,7 @@ pub fn plan(steps: Vec<Step>) -> Plan {
         steps,
         details: BTreeMap::new(),
         warnings: Vec::new(),
+        left_out: Vec::new(),
         notes: Vec::new(),
         needs_reboot: false,
     }

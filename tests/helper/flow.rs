@@ -110,6 +110,7 @@ impl Flows for TestFlows {
             permissions,
             details: BTreeMap::from([("kernels".to_owned(), wanted.kernels)]),
             warnings: Vec::new(),
+            left_out: Vec::new(),
             notes: Vec::new(),
             needs_reboot: false,
         })

@@ -21,6 +21,7 @@ VIEWS = [
     ("preferences", "ctrl+comma", "Appearance"),
     ("lab", "ctrl+l", "What to boot"),
     ("tuning", "ctrl+t", "What can be tuned"),
+    ("bench", "ctrl+b", "What a change brings"),
 ]
 
 

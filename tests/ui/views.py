@@ -7,7 +7,7 @@ import os
 import subprocess
 import time
 
-from desk import App, Failed, run, until
+from desk import App, Atspi, Failed, picture, run, until
 
 PATIENT = 240
 
@@ -228,6 +228,92 @@ def settings_are_kept():
     app.close()
 
 
+def shot(name):
+    """A picture, where somebody asked for them."""
+    if os.environ.get("SHOTS"):
+        picture(f"{os.environ['SHOTS']}/{os.environ.get('LOOK', 'bench')}-{name}.png")
+
+
+def pick(app, wanted):
+    """Picks these workloads and no others."""
+    for node in list(app.all("check box")):
+        name = node.get_name() or ""
+        on = node.get_state_set().contains(Atspi.StateType.CHECKED)
+        if on != (name in wanted):
+            app.tab_to("check box", name)
+            app.key("space")
+
+
+def measure(app, name, workloads=("Memory", "Scheduler"), rounds="5"):
+    """Begins to measure."""
+    app.wait_for("What a change brings")
+    pick(app, workloads)
+    write(app, "Rounds", rounds)
+    write(app, "Time in milliseconds", "50")
+    write(app, "Name of the results", name)
+    app.key("alt+Right")
+
+
+def a_benchmark_is_run_twice_and_compared():
+    app = App()
+    app.find("push button", "Main menu")
+    app.key("ctrl+b")
+    app.wait_for("What a change brings")
+    named(app, "Benchmarks")
+    shot("setup")
+    folder = os.path.join(os.environ["HOME"], ".local/share/hostwright/bench")
+    for name in ("before", "after"):
+        measure(app, name)
+        app.wait_for("Leave the machine alone meanwhile")
+        until(f"the results {name}", lambda: os.path.exists(f"{folder}/{name}.json"), PATIENT)
+        app.find("image", f"{name}: Memory")
+        named(app, "results")
+        kept = json.load(open(f"{folder}/{name}.json"))
+        if {s["workload"] for s in kept["series"]} != {"memory", "scheduler"} or kept["rounds"] != 5:
+            raise Failed(f"something else was measured: {kept}")
+        first = kept["series"][0]["title"]
+        app.find("list item", first)
+        if name == "before":
+            shot("results")
+        app.key("alt+Left")
+        app.wait_for("What a change brings")
+    # A name that there is already is refused, with the reason.
+    measure(app, "before")
+    app.wait_for("There are results `before` already")
+    # The latest is what one wants to know about, the one before it what it is compared with.
+    app.press("push button", "Compare")
+    app.wait_for("before \u2192 after")
+    named(app, "a comparison")
+    compared = json.loads(
+        subprocess.run(["hostwright", "bench", "compare", "before", "after", "--json"], capture_output=True, text=True, check=True).stdout
+    )
+    words = {"better": "better", "worse": "worse", "no_difference": "no difference beyond the noise", "too_few": "too few"}
+    for row in compared["compared"]:
+        if words[row["verdict"]] not in app.find("list item", row["title"]).get_description() + app.texts():
+            raise Failed(f"{row['title']} is not called {row['verdict']}")
+    app.find("image", "after compared with before")
+    shot("compared")
+    app.key("alt+Left")
+    # What is cancelled leaves nothing behind.
+    measure(app, "never", rounds="150")
+    app.wait_for("Round 1 of 150")
+    shot("running")
+    app.key("ctrl+c")
+    app.wait_for("Nothing was kept, and nothing was changed.")
+    if os.path.exists(f"{folder}/never.json"):
+        raise Failed("results that are not whole were kept")
+    # Closing asks first.
+    measure(app, "never", rounds="150")
+    app.wait_for("Round 1 of 150")
+    app.key("ctrl+q")
+    app.wait_for("Something is being measured")
+    answer(app, "End It and Close")
+    until("the end of the assistant", lambda: app.process.wait(0.01) == 0 and App.open.remove(app) is None)
+    left = [name for name in os.listdir(os.path.join(os.environ["HOME"], ".cache/hostwright/lab")) if name.startswith("bench-")]
+    if left:
+        raise Failed(f"folders are left: {left}")
+
+
 def what_vgpu_comes_to_is_said_and_help_opens():
     app = App("--flow", "vgpu")
     app.wait_for("Not a Proxmox VE host")
@@ -244,5 +330,6 @@ run([
     tuning_is_picked_and_planned,
     a_profile_goes_to_a_file_and_comes_back,
     settings_are_kept,
+    a_benchmark_is_run_twice_and_compared,
     what_vgpu_comes_to_is_said_and_help_opens,
 ])

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `hostwright bench show`, `compare` and `list`.
 
-use super::run::chart_problem;
-use super::{folder, read, write};
 use crate::cli::errors::{Exit, Problem};
 use crate::cli::look::{Look, Mark, table};
 use crate::cli::session::Session;
 use crate::flows::bench::chart::{self, Chart, number, verdict_words};
-use crate::flows::bench::{Comparison, Results, Verdict, Workload, compare as comparison, report, store};
+use crate::flows::bench::{Comparison, Results, Verdict, Workload, report, store};
+use crate::measure::{self, folder, read, write};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -65,7 +64,7 @@ pub(super) fn show(session: &mut Session, args: &Show) -> Result<Exit, Problem> 
     let results = read(&wanted)?;
     let export = &args.export;
     if let Some(file) = &export.html {
-        write(file, report::html(&results).map_err(chart_problem)?.as_bytes())?;
+        write(file, measure::html(&results)?.as_bytes())?;
     }
     if let Some(file) = &export.csv {
         write(file, report::csv(&results).as_bytes())?;
@@ -84,30 +83,21 @@ pub(super) fn show(session: &mut Session, args: &Show) -> Result<Exit, Problem> 
 
 /// Runs `bench compare`.
 pub(super) fn compare(session: &mut Session, args: &Compare) -> Result<Exit, Problem> {
-    let (before, after) = (read(&args.before)?, read(&args.after)?);
-    let compared = comparison::compare(&before, &after);
-    if compared.compared.is_empty() {
-        return Err(Problem::new(
-            Exit::Refused,
-            "nothing-in-common",
-            "There is nothing to compare",
-            format!("{} and {} have no figure in common.", before.name, after.name),
-        )
-        .remedy("Measure the same workloads, in guests of the same accelerator."));
-    }
+    let pair = measure::pair(&args.before, &args.after)?;
+    let compared = &pair.compared;
     let export = &args.export;
     if let Some(file) = &export.html {
-        write(file, report::html_of(&before, &after, &compared).map_err(chart_problem)?.as_bytes())?;
+        write(file, pair.html()?.as_bytes())?;
     }
     if let Some(file) = &export.csv {
-        write(file, report::csv_of(&compared).as_bytes())?;
+        write(file, report::csv_of(compared).as_bytes())?;
     }
-    let charts: Vec<Chart> = chart::of_comparison(&compared).into_iter().collect();
+    let charts: Vec<Chart> = chart::of_comparison(compared).into_iter().collect();
     pictures(export, &charts)?;
     if session.json() {
-        session.screen.document(&compared)?;
+        session.screen.document(compared)?;
     } else {
-        let text = compared_text(session.look(), &compared);
+        let text = compared_text(session.look(), compared);
         session.screen.print(&text);
     }
     Ok(Exit::Done)
@@ -159,7 +149,7 @@ fn pictures(export: &Export, charts: &[Chart]) -> Result<(), Problem> {
                 "svg" => chart.svg().map(String::into_bytes),
                 _ => chart.png(),
             };
-            write(&dir.join(file_name(chart.title(), ending)), &bytes.map_err(chart_problem)?)?;
+            write(&dir.join(file_name(chart.title(), ending)), &bytes?)?;
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 //! `hostwright vmware check-next`: whether the modules will work with the kernel that comes next, before it is booted,
 //! or even installed.
 
+use super::offered;
 use super::options::{ModeArg, Options};
 use super::rehearse::try_all;
 use crate::cli::errors::{Exit, Problem};
@@ -12,25 +13,22 @@ use crate::detect::{self, Facts};
 use crate::engine::{Event, Inputs};
 use crate::flows::vmware::choices::{Choices, KernelChoice, SourceChoice};
 use crate::flows::vmware::next::{self, Answer, State};
+use crate::flows::vmware::offers::Offer;
 use crate::flows::vmware::updates::PROFILE;
 use crate::flows::{self, PlanError, vmware};
 use crate::guest::rehearsal::Verdict;
-use crate::host::{Command, Host, own_cache};
+use crate::host::{Host, own_cache};
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Where the product keeps its module sources, when its configuration names no other place.
 const SOURCES: &str = "/usr/lib/vmware/modules/source";
 
-/// How long a download may take.
-const DOWNLOAD: Duration = Duration::from_secs(30 * 60);
-
 /// Say whether the modules will build, load and be trusted on the kernel that comes next
 ///
-/// Looks at kernels that are installed and not booted yet, and at the one that apt offers: that one is downloaded into a
-/// private folder and never installed. The modules are built for it and tried in a virtual machine. Needs no root and
+/// Looks at kernels that are installed and not booted yet, and at the one that apt, dnf, zypper or pacman is about to
+/// install: that one is downloaded into a private folder and never installed. The modules are built for it and tried in a virtual machine. Needs no root and
 /// changes nothing. Ends with 0 when all is good, or no kernel comes next, and with 1 otherwise.
 #[derive(Debug, Args)]
 pub(crate) struct CheckNext {
@@ -69,14 +67,6 @@ impl Next {
     }
 }
 
-/// A kernel that apt offers.
-struct Offered {
-    release: String,
-    package: String,
-    version: String,
-    parts: Vec<String>,
-}
-
 /// Runs `vmware check-next`.
 pub(super) fn run(session: &mut Session, args: &CheckNext) -> Result<Exit, Problem> {
     let host = session.host()?;
@@ -87,7 +77,7 @@ pub(super) fn run(session: &mut Session, args: &CheckNext) -> Result<Exit, Probl
         kernels.push(look_at(session, args, &host, &facts, &release, None)?);
     }
     if !args.installed {
-        match offered(&host, args.package.as_deref()) {
+        match offered::all(&host, args.package.as_deref()) {
             Ok(all) => {
                 for offer in all {
                     kernels.push(fetched(session, args, &facts, &host, &offer)?);
@@ -107,97 +97,13 @@ pub(super) fn run(session: &mut Session, args: &CheckNext) -> Result<Exit, Probl
     Ok(if worst == State::Good { Exit::Done } else { Exit::Failed })
 }
 
-/// What apt offers that is not installed; or why that is not known.
-fn offered(host: &Host, package: Option<&str>) -> Result<Vec<Offered>, String> {
-    if !host.is_machine() {
-        return Err("On a directory tree nothing is downloaded: only its installed kernels were looked at."
-            .to_owned());
-    }
-    let root = host.root();
-    if !root.exists("/usr/bin/apt-cache") || !root.exists("/usr/bin/dpkg-query") {
-        return Err("Which kernel comes next is only known where apt is. With another package manager install it, and \
-                    look again before you boot it."
-            .to_owned());
-    }
-    let query = Command::new("dpkg-query")
-        .args(["-W", "-f", "${db:Status-Status} ${Package}\\n"])
-        .args(next::PATTERNS);
-    let packages = match package {
-        Some(name) if !next::is_part(name) && name != "proxmox-default-kernel" => {
-            return Err(format!("`{}` is no package that brings kernels.", clean(name)));
-        }
-        Some(name) => vec![name.to_owned()],
-        // It ends with 1 when one of the patterns fits nothing.
-        None => next::metapackages(&host.runner().run(&query).map(|o| o.stdout).map_err(|e| e.to_string())?),
-    };
-    if packages.is_empty() {
-        return Err(
-            "No package that brings new kernels is installed (linux-image-amd64 or the like), so that none \
-                    comes by itself. Name one with --package."
-                .to_owned(),
-        );
-    }
-    let mut offers: Vec<Offered> = Vec::new();
-    for package in packages {
-        let policy = apt_cache(host, "policy", &package)?;
-        let Some(version) = next::candidate(&policy) else {
-            return Err(format!("apt has no {package}; `apt-get update` may help."));
-        };
-        let Some(kernel) = kernel_package(host, &package, 3)? else { continue };
-        let Some(release) = next::release_of(&kernel).map(str::to_owned) else { continue };
-        if root.exists(&format!("/lib/modules/{release}/kernel"))
-            || offers.iter().any(|o| o.release == release)
-        {
-            continue;
-        }
-        let mut parts = vec![kernel.clone()];
-        parts.extend(next::headers_of(&kernel));
-        let mut at = 0;
-        while let Some(part) = parts.get(at).cloned() {
-            at += 1;
-            for below in needs(host, &part)? {
-                if next::is_part(&below) && !parts.contains(&below) {
-                    parts.push(below);
-                }
-            }
-        }
-        offers.push(Offered { release, package, version, parts });
-    }
-    Ok(offers)
-}
-
-/// The package with the kernel itself that a metapackage brings, through at most `depth` others.
-fn kernel_package(host: &Host, package: &str, depth: u32) -> Result<Option<String>, String> {
-    if next::release_of(package).is_some_and(|r| r.matches('.').count() >= 2) {
-        return Ok(Some(package.to_owned()));
-    }
-    if depth == 0 {
-        return Ok(None);
-    }
-    for below in needs(host, package)?.into_iter().filter(|p| next::is_part(p)) {
-        if let Some(found) = kernel_package(host, &below, depth - 1)? {
-            return Ok(Some(found));
-        }
-    }
-    Ok(None)
-}
-
-fn needs(host: &Host, package: &str) -> Result<Vec<String>, String> {
-    Ok(next::depends(&apt_cache(host, "depends", package)?))
-}
-
-fn apt_cache(host: &Host, what: &str, package: &str) -> Result<String, String> {
-    let command = Command::new("apt-cache").args([what, "--", package]).timeout(Duration::from_secs(60));
-    host.runner().run_ok(&command).map(|o| o.stdout).map_err(|e| e.to_string())
-}
-
 /// Downloads a kernel and its headers into a private folder, and looks there.
 fn fetched(
     session: &Session,
     args: &CheckNext,
     facts: &Facts,
     machine: &Host,
-    offer: &Offered,
+    offer: &Offer,
 ) -> Result<Next, Problem> {
     let cache = own_cache().map(|c| c.join("hostwright")).filter(|c| std::fs::create_dir_all(c).is_ok());
     let folder = match cache {
@@ -212,7 +118,7 @@ fn fetched(
             format!("Downloading {} into a private folder: {}\n", offer.release, offer.parts.join(", "));
         session.voice.say(&words);
     }
-    if let Err(why) = unpack(session, machine, folder.path(), &tree, offer) {
+    if let Err(why) = offered::unpack(session, machine, folder.path(), &tree, offer) {
         let unknown = || Answer::new(State::Unknown, "not looked at");
         return Ok(Next {
             release: offer.release.clone(),
@@ -227,42 +133,6 @@ fn fetched(
     look_at(session, args, &host, facts, &offer.release, Some(offer))
 }
 
-/// Makes a tree of the packages: what apt downloads, it has verified against the signed lists.
-fn unpack(
-    session: &Session,
-    machine: &Host,
-    folder: &Path,
-    tree: &Path,
-    offer: &Offered,
-) -> Result<(), String> {
-    let run = |command: &Command| {
-        let output = machine.runner().run_lines(command, &session.watch.cancel, &mut |_| {});
-        let output = output.map_err(|e| e.to_string())?;
-        crate::host::check_status(command, output).map(drop).map_err(|e| e.to_string())
-    };
-    let mut download = Command::new("apt-get").cwd(folder).timeout(DOWNLOAD).args(["-q", "download"]);
-    if nix::unistd::geteuid().is_root() {
-        // Its own user could not write into a private folder.
-        download = download.args(["-o", "APT::Sandbox::User=root"]);
-    }
-    run(&download.args(offer.parts.iter().map(String::as_str)))?;
-    let entries = std::fs::read_dir(folder).map_err(|e| e.to_string())?;
-    for entry in entries.flatten() {
-        if entry.path().extension().is_some_and(|e| e == "deb") {
-            let (deb, into) = (entry.path().display().to_string(), tree.display().to_string());
-            run(&Command::new("dpkg-deb").args(["-x", &deb, &into]).timeout(DOWNLOAD))?;
-            // There must be room for the next one.
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
-    if !tree.join("lib").exists() && tree.join("usr/lib").exists() {
-        std::os::unix::fs::symlink("usr/lib", tree.join("lib")).map_err(|e| e.to_string())?;
-    }
-    let release = std::fs::read("/etc/os-release").map_err(|e| format!("/etc/os-release: {e}"))?;
-    std::fs::write(tree.join("etc/os-release"), release).map_err(|e| e.to_string())?;
-    run(&Command::new("depmod").args(["-b", &tree.display().to_string(), &offer.release]))
-}
-
 /// Builds for one kernel of `host` and tries it. `facts` are the machine's own.
 fn look_at(
     session: &Session,
@@ -270,7 +140,7 @@ fn look_at(
     host: &Host,
     facts: &Facts,
     release: &str,
-    offer: Option<&Offered>,
+    offer: Option<&Offer>,
 ) -> Result<Next, Problem> {
     let (choices, inputs) = choices(session, args, facts, release, offer.is_some())?;
     let mut answers = (Answer::new(State::Unknown, "not tried"), Answer::new(State::Unknown, "not tried"));

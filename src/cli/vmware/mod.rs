@@ -7,6 +7,7 @@ mod clean;
 mod dkms_build;
 mod kernel_event;
 mod logs;
+mod offered;
 pub(crate) mod options;
 mod plan;
 mod rebuild;

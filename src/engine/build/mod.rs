@@ -4,13 +4,14 @@
 //! ```text
 //!   sources + edits ─► work folder ─► sandbox: make vmmon ┐            ┌► cache
 //!                                     sandbox: make vmnet ┴► gate ─────┴► installed by later steps
-//!                                     (one job server)
+//!   the same for the next kernel …    (one job server for all kernels and modules)
 //! ```
 
 mod bundle;
 mod cache;
 mod jobs;
 mod log;
+mod pool;
 mod run;
 mod said;
 
@@ -18,6 +19,7 @@ pub(super) use bundle::write as write_bundle;
 pub use cache::{CACHE, clean as clean_cache};
 pub(super) use cache::{Cache, key};
 pub(super) use log::{BuildLog, LOGS};
+pub(super) use pool::{Order, build_all};
 pub(super) use run::{BuildError, Built, Progressed, build, gate};
 pub(super) use said::Said;
 
@@ -25,3 +27,5 @@ pub(super) use said::Said;
 pub(super) mod testkit;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod together_tests;

@@ -119,3 +119,39 @@ pub(crate) fn step(scene: &Scene, modules: &[&str]) -> BuildModules {
         modules,
     }
 }
+
+/// The same build for another kernel: this machine's headers once more, with another release in them.
+pub(crate) fn for_release(scene: &Scene, build: &BuildModules, release: &str) -> BuildModules {
+    let build_dir = format!("/usr/src/linux-headers-{release}");
+    let (from, to) = (outside(scene, &build.build_dir), outside(scene, &build_dir));
+    RealRunner.run_ok(&crate::host::Command::new("cp").args(["-al", &from, &to])).unwrap();
+    for (file, text) in [
+        ("include/generated/utsrelease.h", format!("#define UTS_RELEASE \"{release}\"\n")),
+        ("include/config/kernel.release", format!("{release}\n")),
+    ] {
+        let file = format!("{to}/{file}");
+        // The other name of the machine's own file is taken away, not written to.
+        std::fs::remove_file(&file).ok();
+        std::fs::write(&file, text).unwrap();
+    }
+    let vermagic = build.vermagic.replacen(&build.kernel, release, 1);
+    BuildModules { kernel: release.to_owned(), build_dir, vermagic, ..build.clone() }
+}
+
+fn outside(scene: &Scene, path: &str) -> String {
+    scene.path().join(path.trim_start_matches('/')).display().to_string()
+}
+
+/// A build of no module, for what looks at none.
+pub(crate) fn nothing() -> BuildModules {
+    BuildModules {
+        kernel: "0.0.0".to_owned(),
+        build_dir: "/usr/src/none".to_owned(),
+        build_id: "test".to_owned(),
+        vermagic: String::new(),
+        go_on: false,
+        mode: Mode::Vanilla,
+        compiler: Compiler { cc: "gcc".to_owned(), version: "test".to_owned(), llvm: false },
+        modules: vec![],
+    }
+}

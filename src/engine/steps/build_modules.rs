@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Compile modules for one kernel, as an unprivileged user in the sandbox.
 
-use super::Action;
 use super::preview::preview;
-use crate::engine::build::{self, BuildError, BuildLog, Built, Cache, LOGS, Progressed, Said};
+use super::{Action, build_together};
+use crate::engine::build::LOGS;
 use crate::engine::context::{Applied, Before, Context};
 use crate::engine::edit::{self, COMPAT_HEADER, TextEdit};
 use crate::engine::error::StepError;
-use crate::engine::event::{Check, CheckOutcome, Event, Level};
+use crate::engine::event::{Check, CheckOutcome};
 use crate::engine::kbuild::{self, Jobs};
 use crate::engine::modinfo::{MODULE_LIMIT, Modinfo, same_vermagic};
 use crate::engine::plan::Permission;
@@ -16,7 +16,6 @@ use crate::engine::source::{self, Files, SourceError};
 use crate::host::{Command, Host, WORK};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
 /// With which flags modules are compiled.
@@ -145,88 +144,18 @@ impl BuildModules {
         Ok(trees)
     }
 
-    /// The modules of the same build, if it was done before and its result still passes the gate.
-    fn cached(&self, ctx: &Context<'_>, key: &str, log: &mut BuildLog) -> Option<Vec<Built>> {
-        let cache = Cache::of(ctx.host());
-        let cached = cache.find(key, self)?;
-        match build::gate(ctx.host(), self, cached.modules) {
-            Ok(built) => {
-                log.say(&format!(
-                    "nothing changed since the build of {}; its log is {}\ncache: {key}",
-                    cached.when, cached.log
+    /// Refuses a build tree in which nothing can be built.
+    pub(super) fn check_headers(&self, host: &Host) -> Result<(), StepError> {
+        for file in ["Makefile", "Module.symvers"] {
+            let path = format!("{}/{file}", self.build_dir);
+            if !host.root().exists(&path) {
+                return Err(StepError::refused(
+                    format!("the headers of {} are not whole: {path} is not there", self.kernel),
+                    "install the header package of just this kernel again",
                 ));
-                Some(built)
-            }
-            Err(error) => {
-                ctx.say(Level::Warning, format!("an earlier build is not used: {error}"));
-                cache.forget(key);
-                None
             }
         }
-    }
-
-    /// Compiles, and returns what the compilers said beside the result.
-    fn compile(
-        &self,
-        ctx: &Context<'_>,
-        trees: &[Files],
-        log: &mut BuildLog,
-    ) -> (Result<Vec<Built>, BuildError>, Said) {
-        let (step, when) = (ctx.step(), log.when().to_owned());
-        let mut said = Said::default();
-        let result = build::build(ctx.host(), self, trees, ctx.cancel(), &mut |progress| match progress {
-            Progressed::Begins { module, command } => {
-                let head = kbuild::log_header(self, &self.modules[module], command, &when);
-                log.write(module, &head);
-                log.say(&format!("{}: {}", self.modules[module].module, command.display()));
-            }
-            Progressed::Line { module, line } => {
-                log.line(module, line);
-                let text = format!("[{}] {}", self.modules[module].module, line.text);
-                ctx.emit(Event::Log { step, stream: line.stream, line: text });
-                if let Some(event) = said.line(step, module, &line.text) {
-                    ctx.emit(event);
-                }
-            }
-            Progressed::Warning(text) => {
-                log.say(&text);
-                ctx.say(Level::Warning, text);
-            }
-            Progressed::Objects { done, total } => ctx.progress(done as u64, total as u64, "object files"),
-        });
-        (result, said)
-    }
-
-    /// Words for a build that failed, with all that helps to find out why.
-    fn explain(&self, ctx: &Context<'_>, log: &mut BuildLog, error: BuildError, said: &Said) -> StepError {
-        let (what, module) = match error {
-            BuildError::Cancelled => {
-                log.say("cancelled");
-                return StepError::Cancelled;
-            }
-            BuildError::Host(e) => {
-                log.say(&e.to_string());
-                return e.into();
-            }
-            BuildError::Make { module, source } => {
-                let why = said.first_error(ctx.host(), &ctx.inputs().explain, module);
-                let name = &self.modules[module].module;
-                let why = why.unwrap_or_else(|| source.to_string());
-                (format!("{name} could not be compiled for {}: {why}", self.kernel), Some(name))
-            }
-            other => (other.to_string(), None),
-        };
-        log.say(&format!("failed: {what}"));
-        let run_plan = ctx.folder().plan();
-        let bundle = build::write_bundle(ctx.host(), self, log, Some(&run_plan), &what);
-        let complete = module.map_or_else(|| log.path().to_owned(), |m| log.path_of(m));
-        let remedy = match bundle {
-            Ok(path) => {
-                format!("the complete output is in {complete}, and all that a report needs in {path}")
-            }
-            Err(e) => format!("the complete output is in {complete} (no report could be packed: {e})"),
-        };
-        StepError::refused(what, remedy)
+        Ok(())
     }
 }
 
@@ -258,62 +187,16 @@ impl Action for BuildModules {
     }
 
     fn before(&self, ctx: &Context<'_>) -> Result<Before, StepError> {
-        for file in ["Makefile", "Module.symvers"] {
-            let path = format!("{}/{file}", self.build_dir);
-            if !ctx.host().root().exists(&path) {
-                return Err(StepError::refused(
-                    format!("the headers of {} are not whole: {path} is not there", self.kernel),
-                    "install the header package of just this kernel again",
-                ));
-            }
-        }
+        self.check_headers(ctx.host())?;
         Ok(Before::default())
     }
 
     fn apply(&self, ctx: &mut Context<'_>) -> Result<Applied, StepError> {
-        let trees = self.trees(ctx.host(), ctx.inputs())?;
-        let names: Vec<&str> = self.modules.iter().map(|m| m.module.as_str()).collect();
-        let mut log = BuildLog::begin(ctx.host(), &names)?;
-        ctx.set_log(log.path());
-        log.say(&format!("{}, {}", self.title(), log.when().to_owned()));
-        let key = build::key(self);
-        let cached = self.cached(ctx, &key, &mut log);
-        let fresh = cached.is_none();
-        let built = match cached {
-            Some(built) => built,
-            None => match self.compile(ctx, &trees, &mut log) {
-                (Ok(built), said) => {
-                    log.say(&format!("{} different warnings", said.warnings()));
-                    built
-                }
-                (Err(error), said) => return Err(self.explain(ctx, &mut log, error, &said)),
-            },
-        };
-        for Built { module, bytes, instructions } in &built {
-            log.say(&format!(
-                "{module}.ko: {} bytes, sha256 {}, {instructions} instructions read, none touches floating point or \
-                 vector registers",
-                bytes.len(),
-                hex::encode(Sha256::digest(bytes)),
-            ));
-        }
-        if fresh {
-            let modules: Vec<_> = built.iter().map(|b| (b.module.as_str(), b.bytes.as_slice())).collect();
-            if let Err(e) = Cache::of(ctx.host()).store(&key, &modules, log.path(), log.when()) {
-                ctx.say(Level::Warning, format!("the result cannot be kept for the next time: {e}"));
-            }
-        }
-        if let Some(problem) = log.problem() {
-            ctx.say(Level::Warning, format!("the log {} is not complete: {problem}", log.path()));
-        }
-        let folder = format!("{}/{}", ctx.work_dir()?, self.kernel);
-        ctx.host().root().create_dirs(&folder, 0o700)?;
-        for Built { module, bytes, .. } in &built {
-            let path = format!("{folder}/{module}.ko");
-            ctx.host().root().write(&path, bytes, 0o600, None)?;
-            ctx.set_artifact(&self.kernel, module, &path);
-        }
-        Ok(Applied::default())
+        let result = ctx.take_built().unwrap_or_else(|| {
+            build_together::run(ctx, self);
+            ctx.take_built().unwrap_or(Err(StepError::Cancelled))
+        });
+        result.map(|()| Applied::default())
     }
 
     fn verify(&self, ctx: &Context<'_>) -> Vec<Check> {

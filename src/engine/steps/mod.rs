@@ -7,6 +7,7 @@
 
 mod build_library;
 mod build_modules;
+mod build_together;
 mod copy_file;
 mod create_signing_key;
 mod depmod;

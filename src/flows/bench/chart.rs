@@ -35,20 +35,90 @@ pub struct ChartError(String);
 
 const WIDTH: i32 = 920;
 const MARGIN: i32 = 20;
-/// Where the plot begins and ends; names stand to the left, numbers to the right.
-const LEFT: i32 = 310;
-const RIGHT: i32 = 690;
+/// The height of a row, and of a line of small letters.
 const ROW: i32 = 26;
-const HEAD: i32 = 58;
+const LINE_HEIGHT: i32 = 17;
+/// From this width on, names stand to the left of the plot and numbers to the right; below, above it.
+const ROOM: i32 = 700;
 
-const INK: RGBColor = RGBColor(36, 31, 49);
-const FAINT: RGBColor = RGBColor(119, 118, 123);
-const LINE: RGBColor = RGBColor(222, 221, 218);
-const PAPER: RGBColor = RGBColor(255, 255, 255);
-const BLUE: RGBColor = RGBColor(26, 95, 180);
-const ORANGE: RGBColor = RGBColor(198, 70, 0);
-/// For several ways of one figure.
-const WAYS: [RGBColor; 4] = [BLUE, ORANGE, RGBColor(97, 53, 131), RGBColor(99, 69, 44)];
+/// How a chart is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Style {
+    /// Width of the picture, in points; at least 240.
+    pub width: i32,
+    /// Light on dark.
+    pub dark: bool,
+    /// With its title.
+    pub titled: bool,
+}
+
+impl Default for Style {
+    fn default() -> Self {
+        Self { width: WIDTH, dark: false, titled: true }
+    }
+}
+
+impl Style {
+    fn is_wide(&self) -> bool {
+        self.width >= ROOM
+    }
+
+    /// Where the plot begins and ends.
+    fn plot(&self) -> (i32, i32) {
+        if self.is_wide() { (self.width * 34 / 100, self.width * 75 / 100) } else { (4, self.width - 4) }
+    }
+
+    fn margin(&self) -> i32 {
+        if self.is_wide() { MARGIN } else { 4 }
+    }
+}
+
+struct Palette {
+    ink: RGBColor,
+    faint: RGBColor,
+    line: RGBColor,
+    paper: RGBColor,
+    better: RGBColor,
+    worse: RGBColor,
+    /// For several ways of one figure.
+    ways: [RGBColor; 4],
+}
+
+const LIGHT: Palette = Palette {
+    ink: RGBColor(36, 31, 49),
+    faint: RGBColor(94, 92, 100),
+    line: RGBColor(222, 221, 218),
+    paper: RGBColor(255, 255, 255),
+    better: RGBColor(26, 95, 180),
+    worse: RGBColor(198, 70, 0),
+    ways: [RGBColor(26, 95, 180), RGBColor(198, 70, 0), RGBColor(97, 53, 131), RGBColor(99, 69, 44)],
+};
+
+const DARK: Palette = Palette {
+    ink: RGBColor(246, 245, 244),
+    faint: RGBColor(180, 178, 184),
+    line: RGBColor(78, 76, 82),
+    paper: RGBColor(54, 54, 54),
+    better: RGBColor(153, 193, 241),
+    worse: RGBColor(255, 190, 111),
+    ways: [
+        RGBColor(153, 193, 241),
+        RGBColor(255, 190, 111),
+        RGBColor(220, 138, 221),
+        RGBColor(205, 171, 143),
+    ],
+};
+
+/// Points of a picture, three bytes each (red, green, blue), row by row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Points {
+    /// Points in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
 
 /// The pictures of results: one for each workload.
 pub fn of_results(results: &Results) -> Vec<Chart> {
@@ -91,15 +161,35 @@ impl Chart {
         }
     }
 
-    fn height(&self) -> i32 {
+    /// The height of the picture in this style, in points.
+    pub fn height(&self, style: Style) -> i32 {
+        let row = if style.is_wide() { ROW } else { ROW + LINE_HEIGHT };
         let body = match &self.kind {
             Kind::Values(series) => {
-                let metrics = groups(series).len() as i32;
-                metrics * (ROW + 10) + series.len() as i32 * ROW
+                let heading = if style.is_wide() { ROW } else { ROW + LINE_HEIGHT };
+                groups(series).len() as i32 * (heading + 10) + series.len() as i32 * row
             }
-            Kind::Ratios(c) => c.compared.len() as i32 * ROW + 2 * ROW,
+            Kind::Ratios(c) => 10 + c.compared.len() as i32 * row + 2 * ROW,
         };
-        HEAD + body + MARGIN
+        self.head(style) + body + style.margin()
+    }
+
+    /// Where the plot begins, below title and legend.
+    fn head(&self, style: Style) -> i32 {
+        let title = if style.titled { 34 } else { 0 };
+        title + 7 + self.legend(style).len() as i32 * LINE_HEIGHT
+    }
+
+    /// What the signs mean, in lines that fit.
+    fn legend(&self, style: Style) -> Vec<String> {
+        let text = match self.kind {
+            Kind::Values(_) => "dots: repetitions; dark: the middle half of them; line: the median",
+            Kind::Ratios(_) => {
+                "ratio of the medians over all pairs, with its 99 % interval; to the right is better; full: a difference \
+                 beyond the noise"
+            }
+        };
+        wrapped(text, 12, style.width - 2 * style.margin())
     }
 
     /// As SVG.
@@ -108,14 +198,33 @@ impl Chart {
     /// When the plotting fails.
     pub fn svg(&self) -> Result<String, ChartError> {
         fonts()?;
+        let style = Style::default();
         let mut text = String::new();
         {
-            let area =
-                SVGBackend::with_string(&mut text, (WIDTH as u32, self.height() as u32)).into_drawing_area();
-            self.draw(&Pen { area: &area, scale: 1 })?;
+            let size = (style.width as u32, self.height(style) as u32);
+            let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
+            self.draw(&Pen { area: &area, scale: 1, style, palette: &LIGHT })?;
             area.present().map_err(|e| ChartError(e.to_string()))?;
         }
         Ok(text)
+    }
+
+    /// As points, `scale` of them for each point of the style: for a screen.
+    ///
+    /// # Errors
+    /// When the plotting fails.
+    pub fn points(&self, style: Style, scale: u32) -> Result<Points, ChartError> {
+        fonts()?;
+        let style = Style { width: style.width.max(240), ..style };
+        let (width, height) = (style.width as u32 * scale, self.height(style) as u32 * scale);
+        let mut bytes = vec![0; width as usize * height as usize * 3];
+        {
+            let area = BitMapBackend::with_buffer(&mut bytes, (width, height)).into_drawing_area();
+            let palette = if style.dark { &DARK } else { &LIGHT };
+            self.draw(&Pen { area: &area, scale: scale as i32, style, palette })?;
+            area.present().map_err(|e| ChartError(e.to_string()))?;
+        }
+        Ok(Points { width, height, bytes })
     }
 
     /// As PNG, of twice as many points for fine screens.
@@ -123,32 +232,49 @@ impl Chart {
     /// # Errors
     /// When the plotting or the writing fails.
     pub fn png(&self) -> Result<Vec<u8>, ChartError> {
-        const SCALE: i32 = 2;
-        fonts()?;
-        let (width, height) = ((WIDTH * SCALE) as u32, (self.height() * SCALE) as u32);
-        let mut points = vec![0; width as usize * height as usize * 3];
-        {
-            let area = BitMapBackend::with_buffer(&mut points, (width, height)).into_drawing_area();
-            self.draw(&Pen { area: &area, scale: SCALE })?;
-            area.present().map_err(|e| ChartError(e.to_string()))?;
-        }
+        let points = self.points(Style::default(), 2)?;
         let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, width, height);
+        let mut encoder = png::Encoder::new(&mut bytes, points.width, points.height);
         encoder.set_color(png::ColorType::Rgb);
         encoder.set_depth(png::BitDepth::Eight);
-        let written = encoder.write_header().and_then(|mut w| w.write_image_data(&points));
+        let written = encoder.write_header().and_then(|mut w| w.write_image_data(&points.bytes));
         written.map_err(|e| ChartError(e.to_string()))?;
         Ok(bytes)
     }
 
     fn draw<B: DrawingBackend>(&self, pen: &Pen<'_, B>) -> Result<(), ChartError> {
-        pen.area.fill(&PAPER).map_err(|e| ChartError(e.to_string()))?;
-        pen.text(MARGIN, 24, &self.title, Style { size: 20, bold: true, colour: INK, at: HPos::Left })?;
+        let (style, colours) = (pen.style, pen.palette);
+        pen.area.fill(&colours.paper).map_err(|e| ChartError(e.to_string()))?;
+        let mut y = 7;
+        if style.titled {
+            pen.text(style.margin(), 24, &self.title, Letters::new(20, colours.ink).bold())?;
+            y += 34;
+        }
+        for line in self.legend(style) {
+            pen.text(style.margin(), y + LINE_HEIGHT / 2, &line, Letters::new(12, colours.faint))?;
+            y += LINE_HEIGHT;
+        }
         match &self.kind {
-            Kind::Values(series) => values(pen, series),
-            Kind::Ratios(comparison) => ratios(pen, comparison),
+            Kind::Values(series) => values(pen, self.head(style), series),
+            Kind::Ratios(comparison) => ratios(pen, self.head(style), comparison),
         }
     }
+}
+
+/// A text in lines that fit into this width; letters of this size are a good half as wide as they are high.
+fn wrapped(text: &str, size: i32, width: i32) -> Vec<String> {
+    let most = usize::try_from((width * 100 / (size * 55)).max(10)).unwrap_or(10);
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= most => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// The letters of the charts, built in: the same everywhere, and none need be installed (`data/fonts`).
@@ -164,17 +290,33 @@ fn fonts() -> Result<(), ChartError> {
 }
 
 #[derive(Clone, Copy)]
-struct Style {
+struct Letters {
     size: i32,
     bold: bool,
     colour: RGBColor,
     at: HPos,
 }
 
+impl Letters {
+    fn new(size: i32, colour: RGBColor) -> Self {
+        Self { size, bold: false, colour, at: HPos::Left }
+    }
+
+    fn bold(self) -> Self {
+        Self { bold: true, ..self }
+    }
+
+    fn at(self, at: HPos) -> Self {
+        Self { at, ..self }
+    }
+}
+
 /// Draws in units of the picture, whatever the points are.
 struct Pen<'a, B: DrawingBackend> {
     area: &'a DrawingArea<B, Shift>,
     scale: i32,
+    style: Style,
+    palette: &'a Palette,
 }
 
 impl<B: DrawingBackend> Pen<'_, B> {
@@ -186,7 +328,7 @@ impl<B: DrawingBackend> Pen<'_, B> {
         ChartError(e.to_string())
     }
 
-    fn text(&self, x: i32, y: i32, text: &str, style: Style) -> Result<(), ChartError> {
+    fn text(&self, x: i32, y: i32, text: &str, style: Letters) -> Result<(), ChartError> {
         let weight = if style.bold { FontStyle::Bold } else { FontStyle::Normal };
         let font = ("sans-serif", style.size * self.scale, weight).into_font().color(&style.colour);
         let font = font.pos(Pos::new(style.at, VPos::Center));
@@ -205,7 +347,7 @@ impl<B: DrawingBackend> Pen<'_, B> {
     }
 
     fn dot(&self, x: i32, y: i32, radius: i32, colour: RGBColor, filled: bool) -> Result<(), ChartError> {
-        let paper = Circle::new(self.at(x, y), radius * self.scale, PAPER.filled());
+        let paper = Circle::new(self.at(x, y), radius * self.scale, self.palette.paper.filled());
         let style = if filled { colour.filled() } else { colour.stroke_width((2 * self.scale) as u32) };
         let dot = Circle::new(self.at(x, y), radius * self.scale, style);
         self.area.draw(&paper).and_then(|()| self.area.draw(&dot)).map_err(Self::fail)
@@ -247,14 +389,11 @@ fn groups(series: &[Series]) -> Vec<Vec<&Series>> {
 }
 
 /// Every value, on an axis from zero for each figure.
-fn values<B: DrawingBackend>(pen: &Pen<'_, B>, series: &[Series]) -> Result<(), ChartError> {
-    pen.text(
-        MARGIN,
-        46,
-        "dots: repetitions; dark: the middle half of them; line: the median",
-        Style { size: 12, bold: false, colour: FAINT, at: HPos::Left },
-    )?;
-    let mut y = HEAD;
+fn values<B: DrawingBackend>(pen: &Pen<'_, B>, top: i32, series: &[Series]) -> Result<(), ChartError> {
+    let (style, colours) = (pen.style, pen.palette);
+    let (left, right) = style.plot();
+    let margin = style.margin();
+    let mut y = top;
     for group in groups(series) {
         let first = group[0];
         let better = match first.better {
@@ -262,28 +401,32 @@ fn values<B: DrawingBackend>(pen: &Pen<'_, B>, series: &[Series]) -> Result<(), 
             Better::Lower => "less is better",
         };
         y += 10;
-        pen.line((MARGIN, y), (WIDTH - MARGIN, y), LINE, 1)?;
-        let heading = format!("{} ({}, {better})", first.title, first.unit);
-        pen.text(MARGIN, y + ROW / 2, &heading, Style { size: 14, bold: true, colour: INK, at: HPos::Left })?;
+        pen.line((margin, y), (style.width - margin, y), colours.line, 1)?;
+        let letters = Letters::new(14, colours.ink).bold();
+        if style.is_wide() {
+            let heading = format!("{} ({}, {better})", first.title, first.unit);
+            pen.text(margin, y + ROW / 2, &heading, letters)?;
+        } else {
+            pen.text(margin, y + ROW / 2, &first.title, letters)?;
+            y += LINE_HEIGHT;
+            let unit = format!("{}, {better}", first.unit);
+            pen.text(margin, y + ROW / 2, &unit, Letters::new(12, colours.faint))?;
+        }
         y += ROW;
         let most = group.iter().map(|s| s.summary.max).fold(f64::MIN_POSITIVE, f64::max);
-        let x = |value: f64| LEFT + ((value / most).clamp(0.0, 1.0) * f64::from(RIGHT - LEFT)).round() as i32;
+        let x = |value: f64| left + ((value / most).clamp(0.0, 1.0) * f64::from(right - left)).round() as i32;
         for (i, one) in group.iter().enumerate() {
-            let colour = WAYS[i % WAYS.len()];
-            let middle = y + ROW / 2;
+            let colour = colours.ways[i % colours.ways.len()];
             let name = match &one.variant {
                 Some(way) => format!("{way}, {}", one.place.words()),
                 None => one.place.words(),
             };
-            pen.text(
-                LEFT - 10,
-                middle,
-                &name,
-                Style { size: 13, bold: false, colour: INK, at: HPos::Right },
-            )?;
-            pen.bar((LEFT, middle - 7), (RIGHT, middle + 7), LINE, 0.35)?;
             let s = &one.summary;
-            pen.bar((LEFT, middle - 7), (x(s.median), middle + 7), colour, 0.25)?;
+            let told = format!("{} ± {:.1} %, {} ×", number(s.median), s.spread() * 100.0, s.n);
+            y = pen.labels(y, &name, &told, false)?;
+            let middle = y + ROW / 2;
+            pen.bar((left, middle - 7), (right, middle + 7), colours.line, 0.35)?;
+            pen.bar((left, middle - 7), (x(s.median), middle + 7), colour, 0.25)?;
             pen.bar(
                 (x(s.low_quartile), middle - 7),
                 (x(s.high_quartile).max(x(s.low_quartile) + 1), middle + 7),
@@ -296,17 +439,34 @@ fn values<B: DrawingBackend>(pen: &Pen<'_, B>, series: &[Series]) -> Result<(), 
                 let beside = (n as i32 % 3 - 1) * 4;
                 pen.dot(x(*value), middle + beside, 2, colour, true)?;
             }
-            let told = format!("{} ± {:.1} %, {} ×", number(s.median), s.spread() * 100.0, s.n);
-            pen.text(
-                RIGHT + 14,
-                middle,
-                &told,
-                Style { size: 13, bold: false, colour: INK, at: HPos::Left },
-            )?;
             y += ROW;
         }
     }
     Ok(())
+}
+
+impl<B: DrawingBackend> Pen<'_, B> {
+    /// The name and the numbers of a row that begins at `y`: beside the plot where there is room, else above it. Returns
+    /// where its plot begins.
+    fn labels(&self, y: i32, name: &str, told: &str, bold: bool) -> Result<i32, ChartError> {
+        let (left, right) = self.style.plot();
+        let ink = self.palette.ink;
+        let numbers = Letters { bold, ..Letters::new(13, ink) };
+        if self.style.is_wide() {
+            let middle = y + ROW / 2;
+            // What does not fit is written smaller.
+            let size = if name.chars().count() as i32 * 7 > left - 20 { 11 } else { 13 };
+            self.text(left - 10, middle, name, Letters::new(size, ink).at(HPos::Right))?;
+            self.text(right + 14, middle, told, numbers)?;
+            return Ok(y);
+        }
+        let middle = y + LINE_HEIGHT / 2 + 2;
+        let fits = (name.chars().count() + told.chars().count() + 2) as i32 * 7 <= right - left;
+        let size = if fits { 13 } else { 11 };
+        self.text(left, middle, name, Letters::new(size, ink))?;
+        self.text(right, middle, told, Letters { size, ..numbers }.at(HPos::Right))?;
+        Ok(y + LINE_HEIGHT)
+    }
 }
 
 /// What came of a comparison, in words.
@@ -320,10 +480,9 @@ pub fn verdict_words(verdict: Verdict) -> &'static str {
 }
 
 /// Ratios with their intervals, on a logarithmic axis on which the right is better.
-fn ratios<B: DrawingBackend>(pen: &Pen<'_, B>, comparison: &Comparison) -> Result<(), ChartError> {
-    let subtitle = "ratio of the medians over all pairs, with its 99 % interval; to the right is better; full: a difference \
-                    beyond the noise";
-    pen.text(MARGIN, 46, subtitle, Style { size: 12, bold: false, colour: FAINT, at: HPos::Left })?;
+fn ratios<B: DrawingBackend>(pen: &Pen<'_, B>, top: i32, comparison: &Comparison) -> Result<(), ChartError> {
+    let (style, colours) = (pen.style, pen.palette);
+    let (left, right) = style.plot();
     let rows: Vec<_> = comparison
         .compared
         .iter()
@@ -339,51 +498,46 @@ fn ratios<B: DrawingBackend>(pen: &Pen<'_, B>, comparison: &Comparison) -> Resul
         .collect();
     let reach = rows.iter().map(|(_, _, low, high)| low.abs().max(high.abs())).fold(0.1f64, f64::max) * 1.08;
     let x = |gain: f64| {
-        let half = f64::from(RIGHT - LEFT) / 2.0;
-        f64::from(LEFT + RIGHT).mul_add(0.5, (gain / reach).clamp(-1.0, 1.0) * half).round() as i32
+        let half = f64::from(right - left) / 2.0;
+        f64::from(left + right).mul_add(0.5, (gain / reach).clamp(-1.0, 1.0) * half).round() as i32
     };
-    let top = HEAD + 10;
-    let bottom = top + rows.len() as i32 * ROW;
+    let top = top + 10;
+    let row = if style.is_wide() { ROW } else { ROW + LINE_HEIGHT };
+    let bottom = top + rows.len() as i32 * row;
+    let small = |colour| Letters::new(12, colour);
+    let mut taken: Vec<(i32, i32)> = Vec::new();
     for (factor, label) in ticks(reach) {
         let at = x(factor.ln());
-        let (colour, width) = if factor == 1.0 { (FAINT, 2) } else { (LINE, 1) };
+        let (colour, width) = if factor == 1.0 { (colours.faint, 2) } else { (colours.line, 1) };
         pen.line((at, top), (at, bottom), colour, width)?;
-        pen.text(at, bottom + 14, &label, Style { size: 12, bold: false, colour: FAINT, at: HPos::Center })?;
-    }
-    pen.text(LEFT, bottom + 34, "← worse", Style { size: 12, bold: false, colour: ORANGE, at: HPos::Left })?;
-    pen.text(RIGHT, bottom + 34, "better →", Style { size: 12, bold: false, colour: BLUE, at: HPos::Right })?;
-    for (i, (c, gain, low, high)) in rows.iter().enumerate() {
-        let middle = top + i as i32 * ROW + ROW / 2;
-        let called = matches!(c.verdict, Verdict::Better | Verdict::Worse);
-        let colour = match c.verdict {
-            Verdict::Better => BLUE,
-            Verdict::Worse => ORANGE,
-            _ => FAINT,
-        };
-        pen.text(
-            LEFT - 10,
-            middle,
-            &c.title,
-            Style {
-                size: if c.title.chars().count() > 42 { 11 } else { 13 },
-                bold: false,
-                colour: INK,
-                at: HPos::Right,
-            },
-        )?;
-        pen.line((x(*low), middle), (x(*high), middle), colour, 2)?;
-        for end in [low, high] {
-            pen.line((x(*end), middle - 4), (x(*end), middle + 4), colour, 2)?;
+        // A label that would lie on another one, or over the edge, is left out; its line stays.
+        let half = label.chars().count() as i32 * 7 / 2 + 3;
+        let (from, to) = (at - half, at + half);
+        if from >= 0 && to <= style.width && taken.iter().all(|(a, b)| to < *a || from > *b) {
+            pen.text(at, bottom + 14, &label, small(colours.faint).at(HPos::Center))?;
+            taken.push((from, to));
         }
-        pen.dot(x(*gain), middle, 5, colour, called)?;
-        let word = match c.verdict {
-            Verdict::Better => "better",
-            Verdict::Worse => "worse",
-            Verdict::NoDifference => "no difference",
-            Verdict::TooFew => "too few",
+    }
+    pen.text(left, bottom + 34, "← worse", small(colours.worse))?;
+    pen.text(right, bottom + 34, "better →", small(colours.better).at(HPos::Right))?;
+    let mut y = top;
+    for (c, gain, low, high) in rows {
+        let called = matches!(c.verdict, Verdict::Better | Verdict::Worse);
+        let (colour, word) = match c.verdict {
+            Verdict::Better => (colours.better, "better"),
+            Verdict::Worse => (colours.worse, "worse"),
+            Verdict::NoDifference => (colours.faint, "no difference"),
+            Verdict::TooFew => (colours.faint, "too few"),
         };
         let told = format!("{}, {word}", c.change().unwrap_or_default());
-        pen.text(RIGHT + 14, middle, &told, Style { size: 13, bold: called, colour: INK, at: HPos::Left })?;
+        y = pen.labels(y, &c.title, &told, called)?;
+        let middle = y + ROW / 2;
+        pen.line((x(low), middle), (x(high), middle), colour, 2)?;
+        for end in [low, high] {
+            pen.line((x(end), middle - 4), (x(end), middle + 4), colour, 2)?;
+        }
+        pen.dot(x(gain), middle, 5, colour, called)?;
+        y += ROW;
     }
     Ok(())
 }
@@ -452,6 +606,21 @@ mod tests {
         assert_eq!(info.width, 2 * WIDTH as u32);
         let colours: std::collections::BTreeSet<&[u8]> = points.chunks(3).collect();
         assert!(colours.len() > 10, "letters, bars and dots");
+    }
+
+    #[test]
+    fn a_narrow_picture_is_as_narrow_as_wished_and_a_dark_one_is_dark() {
+        let chart = of_comparison(&compare(&results("before", 1.0), &results("after", 1.2))).unwrap();
+        for chart in of_results(&results("x", 1.0)).into_iter().chain([chart]) {
+            let style = Style { width: 320, dark: true, titled: false };
+            let points = chart.points(style, 2).unwrap();
+            assert_eq!((points.width, points.height), (640, chart.height(style) as u32 * 2));
+            assert_eq!(points.bytes.len(), 640 * points.height as usize * 3);
+            let dark = points.bytes.chunks(3).filter(|p| p.iter().all(|c| *c < 100)).count();
+            assert!(dark * 3 > points.bytes.len() / 3 * 2, "mostly dark");
+            assert!(chart.height(style) > chart.height(Style { width: 920, ..style }), "names stand above");
+        }
+        assert_eq!(wrapped("a line that is too long", 12, 90), ["a line that", "is too long"]);
     }
 
     #[test]

@@ -83,6 +83,7 @@ pub fn plan(choices: &Choices, facts: &TuningFacts) -> Result<Plan, Refusal> {
         steps,
         details: BTreeMap::from([("tunables".to_owned(), done.join(", "))]),
         warnings,
+        left_out: Vec::new(),
         notes,
         needs_reboot,
     })

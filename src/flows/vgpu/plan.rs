@@ -201,6 +201,7 @@ fn finish(
         steps,
         details: BTreeMap::from([("branch".to_owned(), branch), ("what".to_owned(), title.to_owned())]),
         warnings,
+        left_out: Vec::new(),
         notes,
     }
 }

@@ -14,6 +14,7 @@ pub mod dkms;
 pub mod facts;
 mod gather;
 pub mod next;
+pub mod offers;
 pub mod plan;
 #[cfg(test)]
 mod plan_tests;
@@ -154,20 +155,44 @@ fn look(
     if !trees.is_empty() && facts.missing_tools.is_empty() {
         let total = facts.kernels.len() as u64;
         let mut done = 0;
-        for kernel in &mut facts.kernels {
+        let mut failed = None;
+        for mut kernel in std::mem::take(&mut facts.kernels) {
             sink.event(Event::Progress { step: 0, done, total, unit: "kernels probed".to_owned() });
             if cancel.is_cancelled() {
                 return Err(PlanError::Cancelled);
             }
             let mode = choices.for_kernel(&kernel.release).mode;
-            let options = options(mode, facts.cpu.as_ref(), kernel, String::new());
-            kernel.probes = probing::probe(host, &catalogue, kernel, &options, cancel)?.0;
+            let options = options(mode, facts.cpu.as_ref(), &kernel, String::new());
+            match probing::probe(host, &catalogue, &kernel, &options, cancel) {
+                Ok(answers) => {
+                    kernel.probes = answers.0;
+                    facts.kernels.push(kernel);
+                }
+                // One kernel whose headers answer nothing does not stop the others.
+                Err(PlanError::Failed(why)) if total > 1 => {
+                    facts.unusable.push(unanswered(&kernel.release, &why));
+                    failed = Some(why);
+                }
+                Err(other) => return Err(other),
+            }
             done += 1;
+        }
+        if let Some(why) = failed.filter(|_| facts.kernels.is_empty()) {
+            return Err(PlanError::Failed(why));
         }
         sink.event(Event::Progress { step: 0, done, total, unit: "kernels probed".to_owned() });
     }
     drop(selected);
     Ok(Looked { catalogue, trees, facts })
+}
+
+/// A kernel whose headers could not be asked.
+fn unanswered(release: &str, why: &str) -> facts::UnusableKernel {
+    facts::UnusableKernel {
+        release: release.to_owned(),
+        reason: why.trim_end_matches('.').to_owned(),
+        remedy: "Install the header package of just this kernel again.".to_owned(),
+    }
 }
 
 fn options(mode: Mode, cpu: Option<&facts::CpuFacts>, kernel: &KernelFacts, record: String) -> Options {

@@ -7,7 +7,7 @@ use super::{FLOW, MODULES, dkms, updates};
 use crate::detect::CompilerFit;
 use crate::detect::signing::{OWN_CERTIFICATE, OWN_KEY};
 use crate::engine::edit::TextEdit;
-use crate::engine::plan::{Note, PLAN_VERSION, Permission, Plan, Refusal, Warning};
+use crate::engine::plan::{LeftOut, Note, PLAN_VERSION, Permission, Plan, Refusal, Warning};
 use crate::engine::steps::{
     BuildModules, Compiler, CreateSigningKey, Depmod, EnrollKey, InstallModule, LoadModules, Mode,
     ModuleBuild, RebuildInitramfs, Rehearse, RemoveFile, SignWith, StopServices, UnloadModules, WriteFile,
@@ -55,11 +55,22 @@ pub type Resolver<'a> = dyn Fn(&KernelFacts, &SourceFacts, Mode, &str) -> Result
 /// A refusal with its reason and what to do.
 pub fn plan(choices: &Choices, facts: &VmwareFacts, resolve: &Resolver<'_>) -> Result<Plan, Refusal> {
     refuse_what_cannot_be(choices, facts)?;
+    let named = matches!(choices.kernels, super::choices::KernelChoice::Releases(_));
     dkms::refuse(choices.updates, choices.sign, facts)?;
     let by_dkms = facts.dkms.as_ref().filter(|_| choices.updates == UpdateChoice::Dkms);
     let mut warnings = warnings(facts);
     let mut notes = Vec::new();
-    let mut steps = Vec::new();
+    let mut left_out: Vec<LeftOut> = facts
+        .unusable
+        .iter()
+        .map(|k| LeftOut {
+            kernel: k.release.clone(),
+            reason: k.reason.clone(),
+            remedy: Some(k.remedy.clone()),
+            named,
+        })
+        .collect();
+    let (mut builds, mut tries) = (Vec::new(), Vec::new());
     let mut permissions = BTreeSet::new();
     let mut needs_reboot = false;
 
@@ -76,13 +87,19 @@ pub fn plan(choices: &Choices, facts: &VmwareFacts, resolve: &Resolver<'_>) -> R
     for kernel in &facts.kernels {
         let choices = &choices.for_kernel(&kernel.release);
         let mut kernel_notes = Vec::new();
-        let (builds, records) = match build(choices, facts, kernel, resolve, &mut kernel_notes) {
+        let (wanted, records) = match build(choices, facts, kernel, resolve, &mut kernel_notes) {
             Ok(built) => built,
             // One kernel that cannot be served does not stop the others.
             Err(refusal) if facts.kernels.len() > 1 => {
                 warnings.push(Warning {
                     message: format!("{} is left out: {}", kernel.release, refusal.reason),
                     remedy: refusal.remedy.clone(),
+                });
+                left_out.push(LeftOut {
+                    kernel: kernel.release.clone(),
+                    reason: refusal.reason.clone(),
+                    remedy: refusal.remedy.clone(),
+                    named,
                 });
                 refused = Some((refused.map_or(1, |(n, _)| n + 1), refusal));
                 continue;
@@ -99,13 +116,15 @@ pub fn plan(choices: &Choices, facts: &VmwareFacts, resolve: &Resolver<'_>) -> R
         // Both are built and installed together: they share structures of one product version.
         match by_dkms {
             Some(dkms) => installs.extend(dkms::install(kernel, |m| target(kernel, m), key, dkms)),
-            None => installs.extend(install_steps(kernel, &builds, key)?),
+            None => installs.extend(install_steps(kernel, &wanted, key)?),
         }
-        let rehearsal = rehearse(choices, facts, kernel, &builds, &mut warnings)?;
-        steps.push(Step::BuildModules(builds));
-        steps.extend(rehearsal.map(Step::Rehearse));
+        tries.extend(rehearse(choices, facts, kernel, &wanted, &mut warnings)?.map(Step::Rehearse));
+        builds.push(Step::BuildModules(wanted));
         changed_kernels.push(kernel);
     }
+    // All builds come first, for they are done together.
+    let mut steps = builds;
+    steps.extend(tries);
     if let Some((count, refusal)) = refused
         && count == facts.kernels.len()
     {
@@ -180,6 +199,7 @@ pub fn plan(choices: &Choices, facts: &VmwareFacts, resolve: &Resolver<'_>) -> R
             ("modules".to_owned(), MODULES.join(", ")),
         ]),
         warnings,
+        left_out,
         notes,
         needs_reboot,
     })
@@ -205,12 +225,6 @@ fn refuse_what_cannot_be(choices: &Choices, facts: &VmwareFacts) -> Result<(), R
             facts.unusable.iter().map(|k| format!("{}: {}", k.release, k.reason)).collect();
         let all = format!("No chosen kernel can be built for. {}", reasons.join("; "));
         return Err(Refusal::new("headers-missing", all, first.remedy.clone()));
-    }
-    if let super::choices::KernelChoice::Releases(_) = choices.kernels
-        && let Some(first) = facts.unusable.first()
-    {
-        let reason = format!("{}: {}", first.release, first.reason);
-        return Err(Refusal::new("headers-missing", reason, first.remedy.clone()));
     }
     let optimized = |k: &KernelFacts| choices.for_kernel(&k.release).mode == Mode::Optimized;
     if facts.cpu.is_none() && facts.kernels.iter().any(optimized) {
@@ -250,6 +264,17 @@ fn refuse_what_cannot_be(choices: &Choices, facts: &VmwareFacts) -> Result<(), R
             format!("VMware is running: {}.", facts.in_the_way.join(", ")),
             "Shut down the virtual machines and close VMware, or install without loading (--no-load).",
         ));
+    }
+    Ok(())
+}
+
+/// For what has no way to say that it left a kernel out which was asked for.
+fn refuse_left_out(choices: &Choices, facts: &VmwareFacts) -> Result<(), Refusal> {
+    if let super::choices::KernelChoice::Releases(_) = choices.kernels
+        && let Some(first) = facts.unusable.first()
+    {
+        let reason = format!("{}: {}", first.release, first.reason);
+        return Err(Refusal::new("headers-missing", reason, first.remedy.clone()));
     }
     Ok(())
 }
@@ -493,6 +518,7 @@ pub fn rehearsals(
 ) -> Result<Vec<(BuildModules, Rehearse)>, Refusal> {
     let choices = Choices { rehearse: RehearseChoice::Always, load: LoadChoice::Never, ..choices.clone() };
     refuse_what_cannot_be(&choices, facts)?;
+    refuse_left_out(&choices, facts)?;
     let mut all = Vec::new();
     for kernel in &facts.kernels {
         let choices = choices.for_kernel(&kernel.release);
@@ -514,6 +540,7 @@ pub fn builds(
     resolve: &Resolver<'_>,
 ) -> Result<Vec<BuildModules>, Refusal> {
     refuse_what_cannot_be(choices, facts)?;
+    refuse_left_out(choices, facts)?;
     let one = |kernel: &KernelFacts| {
         let choices = choices.for_kernel(&kernel.release);
         Ok(build(&choices, facts, kernel, resolve, &mut Vec::new())?.0)

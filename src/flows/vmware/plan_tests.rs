@@ -184,7 +184,7 @@ fn a_trusted_distribution_key_signs_and_is_never_replaced() {
 }
 
 #[test]
-fn a_named_kernel_without_headers_is_refused_with_the_package() {
+fn a_kernel_without_headers_is_left_out_and_the_others_go_on() {
     let mut facts = facts();
     facts.unusable = vec![UnusableKernel {
         release: "6.12.1".into(),
@@ -195,11 +195,39 @@ fn a_named_kernel_without_headers_is_refused_with_the_package() {
         kernels: KernelChoice::Releases(vec!["6.12.1".into(), "6.1.0-56-amd64".into()]),
         ..Choices::default()
     };
-    let refusal = plan(&named, &facts, &resolved).unwrap_err();
+    let made = plan(&named, &facts, &resolved).unwrap();
+    assert_eq!(names(&made)[0], "build_modules");
+    let not_done: Vec<(String, String)> = made.not_done().into_iter().map(|k| (k.kernel, k.text)).collect();
+    let why = "its headers are not installed; apt-get install linux-headers-6.12.1";
+    assert_eq!(not_done, [("6.12.1".to_owned(), why.to_owned())]);
+    // What has no word for a part refuses.
+    let refusal = rehearsals(&named, &facts, &resolved).unwrap_err();
     assert!(refusal.to_string().ends_with("apt-get install linux-headers-6.12.1"), "{refusal}");
     let all = Choices { kernels: KernelChoice::All, ..Choices::default() };
     let made = plan(&all, &facts, &resolved).unwrap();
     assert!(made.warnings.iter().any(|w| w.message.contains("6.12.1 is left out")));
+    assert!(made.not_done().is_empty() && made.left_out.len() == 1, "nobody asked for it by name");
+    // With nothing else to do it is still not done.
+    facts.kernels.clear();
+    assert_eq!(plan(&named, &facts, &resolved).unwrap_err().code, "headers-missing");
+}
+
+#[test]
+fn a_kernel_that_the_sources_do_not_fit_is_left_out_and_the_others_go_on() {
+    let mut machine = facts();
+    machine.kernels.push(kernel("7.9.1", false));
+    let resolve = |kernel: &KernelFacts, source: &SourceFacts, mode: Mode, record: &str| {
+        if kernel.release == "7.9.1" {
+            return Err(Refusal::new("sources-do-not-fit", "timers are not what they were", "Report it."));
+        }
+        resolved(kernel, source, mode, record)
+    };
+    let releases = vec!["6.1.0-56-amd64".into(), "7.9.1".into()];
+    let named = Choices { kernels: KernelChoice::Releases(releases), ..Choices::default() };
+    let made = plan(&named, &machine, &resolve).unwrap();
+    assert_eq!(made.not_done().len(), 1);
+    assert_eq!(made.left_out[0].reason, "timers are not what they were");
+    assert!(made.steps.iter().all(|s| s.kernel() != Some("7.9.1")));
 }
 
 #[test]
@@ -260,7 +288,7 @@ fn everything_is_built_and_tried_before_the_first_change() {
     machine.secure_boot = Some(true);
     let plan = plan(&Choices::default(), &machine, &resolved).unwrap();
     let names = names(&plan);
-    assert_eq!(names[..4], ["build_modules", "rehearse", "build_modules", "rehearse"]);
+    assert_eq!(names[..4], ["build_modules", "build_modules", "rehearse", "rehearse"]);
     assert_eq!(names[4], "create_signing_key");
     assert!(plan.warnings.iter().all(|w| !w.message.contains("not tried")), "{:?}", plan.warnings);
 }

@@ -54,6 +54,7 @@ pub(super) fn plan(choices: &Choices, facts: &LauncherFacts) -> Result<Plan, Ref
         details: BTreeMap::from([("launchers".to_owned(), names.join(", "))]),
         steps,
         warnings,
+        left_out: Vec::new(),
         notes: Vec::new(),
         needs_reboot: false,
     })

@@ -43,6 +43,35 @@ impl Window {
         ));
     }
 
+    /// Asks whether what is measured may end with the window.
+    pub(in crate::ui) fn ask_to_end_bench(&self) {
+        glib::spawn_future_local(glib::clone!(
+            #[weak(rename_to = window)]
+            self,
+            async move {
+                let question = Question {
+                    heading: &gettext("Something is being measured"),
+                    body: &gettext(
+                        "It ends when this window closes, and what was measured until then is not kept.",
+                    ),
+                    no: &gettext("Go On"),
+                    yes: &gettext("End It and Close"),
+                    destructive: true,
+                };
+                if !dialogs::ask(&window, &question).await {
+                    return;
+                }
+                match window.imp().bench.get().filter(|b| b.is_running()) {
+                    Some(bench) => {
+                        window.imp().closing.set(true);
+                        bench.stop();
+                    }
+                    None => window.close(),
+                }
+            }
+        ));
+    }
+
     /// Asks whether to restart the machine, and has it restarted.
     pub(in crate::ui) fn ask_to_restart(&self) {
         glib::spawn_future_local(glib::clone!(

@@ -109,6 +109,7 @@ pub fn plan(choices: &Choices, media: &[Medium]) -> Result<Plan, Refusal> {
         steps: vec![step],
         details,
         warnings: warnings(image, medium),
+        left_out: Vec::new(),
         notes: Vec::new(),
         needs_reboot: false,
     })

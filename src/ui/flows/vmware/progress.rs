@@ -2,7 +2,7 @@
 //! A run while it goes on: how far it is, and its log.
 
 use super::state::{FlowPage, State};
-use crate::engine::{Check, CheckOutcome, Event, Level, RunState};
+use crate::engine::{Check, CheckOutcome, Event, KernelResult, Level, RunState};
 use crate::ipc::{Error, Follow, Run, RunProxy};
 use crate::tell::{self, Problem};
 use crate::ui::i18n::{amount, gettext, gettext_f, told};
@@ -31,6 +31,8 @@ pub(super) struct Outcome {
     pub(super) message: String,
     /// What was looked at afterwards.
     pub(super) checks: Vec<Check>,
+    /// What came of each kernel, when it was for several.
+    pub(super) kernels: Vec<KernelResult>,
     /// How long it took, or this window watched it.
     pub(super) took: Duration,
     /// Whether somebody here asked to stop.
@@ -108,6 +110,7 @@ impl ProgressPage {
             state: None,
             message: String::new(),
             checks: Vec::new(),
+            kernels: Vec::new(),
             took: Duration::ZERO,
             cancelled: false,
             problem: None,
@@ -242,6 +245,7 @@ impl ProgressPage {
             Event::Kernel { result } => {
                 let kind = if result.good { Kind::Good } else { Kind::Error };
                 log.push(kind, &told(&format!("{}: {}", result.kernel, result.text)));
+                outcome.kernels.push(result);
             }
             Event::Finished { state, message } => {
                 log.push(Kind::Note, &told(&message));

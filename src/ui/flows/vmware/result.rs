@@ -3,7 +3,7 @@
 
 use super::progress::Outcome;
 use super::state::{FlowPage, State};
-use crate::engine::{Check, CheckOutcome, Plan, RunState, Step};
+use crate::engine::{Check, CheckOutcome, KernelResult, Plan, RunState, Step};
 use crate::tell::{self, Mark, Row};
 use crate::ui::actions::Action;
 use crate::ui::i18n::{amount, gettext, gettext_f, told};
@@ -85,6 +85,7 @@ impl ResultPage {
         let problem = outcome.problem.as_ref().map(|p| p.reason.clone());
         imp.text.set_label(&told(problem.as_deref().unwrap_or(&outcome.message).trim()));
         self.add_next(outcome, plan);
+        self.add_kernels(&outcome.kernels);
         self.add_checks(&outcome.checks);
         self.add_more(outcome, plan);
     }
@@ -115,6 +116,18 @@ impl ResultPage {
         let row = text_row(&gettext("Restart this machine"), &text);
         row.add_suffix(&button(&gettext("Restart\u{2026}"), |window| window.ask_to_restart()));
         self.group(&gettext("What to do next")).add(&row);
+    }
+
+    /// What came of each kernel of several.
+    fn add_kernels(&self, kernels: &[KernelResult]) {
+        if kernels.is_empty() {
+            return;
+        }
+        let group = self.group(&gettext("What came of each kernel"));
+        for kernel in kernels {
+            let mark = if kernel.good { Mark::Good } else { Mark::Bad };
+            group.add(&finding(&Row::new(mark, &kernel.kernel, kernel.text.clone())));
+        }
     }
 
     fn add_checks(&self, checks: &[Check]) {
@@ -179,6 +192,9 @@ fn headline(outcome: &Outcome) -> (Mark, String) {
     let took = amount(&tell::seconds(outcome.took));
     let verified = outcome.checks.iter().all(|c| c.outcome.is_acceptable());
     match outcome.state {
+        Some(RunState::Done) if outcome.kernels.iter().any(|k| !k.good) => {
+            (Mark::Warning, gettext("Done, but not for every kernel"))
+        }
         Some(RunState::Done) if verified => {
             (Mark::Good, gettext_f("Done and checked in {time}", &[("time", &took)]))
         }
