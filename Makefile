@@ -28,7 +28,7 @@ TARGET := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 SCRIPTS := scripts/*.sh tests/*/*.sh tests/vgpu/lab/*.sh .ci/run
 
 .DEFAULT_GOAL := build
-.PHONY: build deps run test screenshots sweep test-prompt test-debian-13 lint bench doc install uninstall test-kernels test-lab test-vgpu test-umockdev test-ansible test-boot test-wayland fuzz help
+.PHONY: build deps run test screenshots sweep test-prompt test-debian-13 lint bench doc install uninstall test-kernels test-lab test-vgpu test-umockdev test-ansible test-boot test-shutdown test-wayland fuzz help
 
 build: ## build the programs
 	$(CARGO) build --profile $(PROFILE) --no-default-features --bins
@@ -104,6 +104,11 @@ test-boot: ## a real GRUB in a virtual machine: set parameters, restart, see the
 	@scripts/deps.sh boot
 	$(CARGO) build --no-default-features --bins
 	$(AS_ROOT) tests/boot/grub-vm.sh "$(TARGET_DIR)/debug"
+
+test-shutdown: ## a virtual machine with the helper shuts down promptly, also while it still waits for calls
+	@scripts/deps.sh boot
+	$(CARGO) build --no-default-features --bins
+	$(AS_ROOT) tests/boot/shutdown-vm.sh "$(TARGET_DIR)/debug"
 
 test-wayland: ## VMware's launchers in a weston session with XWayland
 	@scripts/deps.sh wayland

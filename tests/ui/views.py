@@ -4,6 +4,7 @@ picked up to its plan, profiles go to a file and come back, settings are kept.""
 
 import json
 import os
+import pwd
 import subprocess
 import time
 
@@ -309,7 +310,9 @@ def a_benchmark_is_run_twice_and_compared():
     app.wait_for("Something is being measured")
     answer(app, "End It and Close")
     until("the end of the assistant", lambda: app.process.wait(0.01) == 0 and App.open.remove(app) is None)
-    left = [name for name in os.listdir(os.path.join(os.environ["HOME"], ".cache/hostwright/lab")) if name.startswith("bench-")]
+    # Caches are with the home folder of the list of users, whatever HOME says.
+    cache = os.path.join(pwd.getpwuid(os.geteuid()).pw_dir, ".cache/hostwright/lab")
+    left = [name for name in os.listdir(cache) if name.startswith("bench-")]
     if left:
         raise Failed(f"folders are left: {left}")
 

@@ -16,7 +16,7 @@ pub(super) fn of_results(results: &Results) -> Vec<adw::PreferencesGroup> {
     groups.extend(cautions(results));
     let mut charts = chart::of_results(results).into_iter();
     for workload in Workload::ALL {
-        let group = group(&told(workload.title()));
+        let figures = adw::PreferencesGroup::new();
         let mut any = false;
         for series in results.of(workload) {
             any = true;
@@ -32,11 +32,11 @@ pub(super) fn of_results(results: &Results) -> Vec<adw::PreferencesGroup> {
                     ("most", &number(s.max)),
                 ],
             );
-            group.add(&text_row(&named(&series.metric, &series.name()), &line));
+            figures.add(&text_row(&named(&series.metric, &series.name()), &line));
         }
         if any {
-            groups.push(group);
-            groups.extend(charts.next().map(picture));
+            groups.extend(charts.next().map(|chart| picture(&told(workload.title()), chart)));
+            groups.push(figures);
         }
     }
     for ways in compare::ways(results) {
@@ -56,11 +56,18 @@ pub(super) fn of_results(results: &Results) -> Vec<adw::PreferencesGroup> {
 /// The groups of a comparison: what makes it hard, every figure with its verdict, the chart, and how it was decided.
 pub(super) fn of_comparison(comparison: &Comparison) -> Vec<adw::PreferencesGroup> {
     let values = [("before", comparison.before.as_str()), ("after", comparison.after.as_str())];
-    let group = group(&gettext_f("{before} \u{2192} {after}", &values));
+    let title = gettext_f("{before} \u{2192} {after}", &values);
+    let mut groups = Vec::new();
+    let cautions = adw::PreferencesGroup::new();
     for caution in &comparison.cautions {
         let text = gettext_f("Hard to compare: {why}", &[("why", &told(caution))]);
-        group.add(&finding(&Row::new(Mark::Warning, &text, String::new())));
+        cautions.add(&finding(&Row::new(Mark::Warning, &text, String::new())));
     }
+    if !comparison.cautions.is_empty() {
+        groups.push(cautions);
+    }
+    groups.extend(chart::of_comparison(comparison).map(|chart| picture(&title, chart)));
+    let group = adw::PreferencesGroup::new();
     for c in &comparison.compared {
         let (mark, words) = match c.verdict {
             Verdict::Better => (Mark::Good, gettext("better")),
@@ -78,8 +85,7 @@ pub(super) fn of_comparison(comparison: &Comparison) -> Vec<adw::PreferencesGrou
     for only in &comparison.only_in_one {
         group.add(&text_row(&gettext_f("Only in one: {what}", &[("what", &told(only))]), ""));
     }
-    let mut groups = vec![group];
-    groups.extend(chart::of_comparison(comparison).map(picture));
+    groups.push(group);
     let method = adw::PreferencesGroup::new();
     method.set_description(Some(&told(&comparison.method)));
     groups.push(method);
@@ -99,10 +105,9 @@ fn group(title: &str) -> adw::PreferencesGroup {
     adw::PreferencesGroup::builder().title(gtk::glib::markup_escape_text(title)).build()
 }
 
-fn picture(chart: chart::Chart) -> adw::PreferencesGroup {
-    let group = adw::PreferencesGroup::new();
+fn picture(title: &str, chart: chart::Chart) -> adw::PreferencesGroup {
+    let group = group(title);
     let view = ChartView::new(chart);
-    view.add_css_class("chart");
     let card = adw::Bin::builder().child(&view).css_classes(["card", "chart-card"]).build();
     group.add(&card);
     group
