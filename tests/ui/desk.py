@@ -51,13 +51,15 @@ def until(what, look, patience=PATIENCE):
         time.sleep(0.05)
 
 
-def walk(node):
-    """A widget and all that it holds."""
+def walk(node, hidden=True):
+    """A widget and all that it holds; without `hidden` not what is in something hidden."""
     if node is None:
         return
     yield node
+    if not hidden and node.get_component_iface() is not None and not shown(node):
+        return
     for i in range(node.get_child_count()):
-        yield from walk(node.get_child_at_index(i))
+        yield from walk(node.get_child_at_index(i), hidden)
 
 
 def shown(node):
@@ -106,7 +108,7 @@ class App:
     # --- what is seen ---
 
     def all(self, role=None, name=None):
-        for node in walk(self.root):
+        for node in walk(self.root, hidden=False):
             try:
                 fits = (role is None or node.get_role_name() in ([role] if isinstance(role, str) else role))
                 if fits and (name is None or name in (node.get_name() or "")) and shown(node):

@@ -58,7 +58,7 @@ if [[ -n $user ]]; then
 fi
 # It finds a number that is free, also of the screens of other views of this machine: abstract sockets know no mounts.
 [[ -d /tmp/.X11-unix ]] || install -d -m 1777 /tmp/.X11-unix
-mkfifo "$HOME/number"
+mkfifo -m 666 "$HOME/number"
 exec 3<>"$HOME/number"
 ${as_user[@]+"${as_user[@]}"} Xvfb -displayfd 3 -screen 0 "${size}x24" -nolisten tcp -ac -noreset >"$HOME/screen" 2>&1 &
 screen=$!
