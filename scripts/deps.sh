@@ -39,7 +39,7 @@ packages=(
   util-linux findutils                   # namespaces of the tests
   libgtk-4-dev libadwaita-1-dev gettext  # the assistant
   adwaita-icon-theme fonts-cantarell     # its looks
-  xvfb xdotool imagemagick               # its tests: a screen, keys, pictures
+  xvfb openbox xdotool imagemagick       # its tests: a screen, windows, keys, pictures
   at-spi2-core gir1.2-atspi-2.0 python3-gi # and what assistive tools see of it
   appstream desktop-file-utils shared-mime-info libgtk-4-bin # its metadata, its pages
   qemu-system-x86 qemu-utils ovmf        # guests of the lab: kernels, disks, UEFI firmware

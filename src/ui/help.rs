@@ -4,7 +4,7 @@
 
 use super::dialogs::close_by_escape;
 use super::i18n::gettext;
-use super::widgets::{code, named};
+use super::widgets::{code, named, whole_entries};
 use super::window::Window;
 use adw::prelude::*;
 use gtk::{glib, pango};
@@ -50,6 +50,7 @@ pub(super) fn show(parent: &Window, view: &str) {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let topics = gtk::DropDown::from_strings(&names);
     named(&topics, &gettext("Topic"));
+    whole_entries(&topics);
     topics.connect_selected_notify(glib::clone!(
         #[weak]
         body,

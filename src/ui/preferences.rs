@@ -5,6 +5,7 @@ use super::context::Context;
 use super::i18n::{gettext, told};
 use super::machine::elsewhere;
 use super::settings::{Appearance, Settings};
+use super::widgets::whole_entries;
 use super::window::Window;
 use crate::flows::vmware::choices::RehearseChoice;
 use crate::profile;
@@ -73,6 +74,10 @@ glib::wrapper! {
 pub(super) fn show(window: &Window, context: &Context) {
     let preferences: Preferences = glib::Object::builder().property("transient-for", window).build();
     preferences.imp().context.replace(context.clone());
+    let imp = preferences.imp();
+    for row in [&imp.appearance, &imp.profile, &imp.rehearse] {
+        whole_entries(&row.get());
+    }
     preferences.fill(&context.settings());
     preferences.fill_profiles();
     preferences.listen();

@@ -95,10 +95,9 @@ def at_review():
     app = App("--flow", "vmware")
     app.wait_for("Modules for VMware")
     for words in ["What is here", "For which kernels", "What is there", "How to build them", "Sign with"]:
-        time.sleep(0.4)
-        app.key("alt+Right")
+        app.press("push button", "Continue")
         app.wait_for(words)
-    app.key("alt+Right")
+    app.press("push button", "Continue")
     app.wait_for("What is done", PATIENT)
     return app
 
@@ -160,7 +159,6 @@ def a_wrong_password_changes_nothing_and_the_right_one_applies():
     app.press("push button", "Apply")
     agent.wait_for(b"Password:")
     agent.type(PASSWORD)
-    app.wait_for("Applying")
     app.wait_for("Done and checked", PATIENT)
     app.close()
     agent.close()

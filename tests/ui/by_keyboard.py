@@ -2,11 +2,10 @@
 """The whole assistant for VMware's modules by keyboard alone, on the practice host, with the real helper and polkit:
 from Home to a checked result, and back again; cancelled in the middle; left alone and found again."""
 
-import contextlib
 import os
 import subprocess
 
-from desk import App, Failed, run, until
+from desk import App, Failed, held, run, until
 
 TREE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../bus/tree.sh")
 KEPT = ["/var/lib/hostwright", "/var/log", "/var/cache/hostwright", "/run"]
@@ -108,39 +107,16 @@ def a_run_that_is_cancelled_leaves_nothing_behind():
     same_trees()
 
 
-@contextlib.contextmanager
-def held(program="/sbin/depmod", hold="/run/ui-hold"):
-    """Holds every run of the helper where it calls this program, however fast the machine is."""
-    aside = program + ".held"
-    os.rename(program, aside)
-    with open(program, "w", encoding="utf-8") as script:
-        script.write(f'#!/bin/bash\nwhile [[ -e {hold} ]]; do sleep 0.1; done\n'
-                     f'exec -a {os.path.basename(program)} {aside} "$@"\n')
-    os.chmod(program, 0o755)
-    with open(hold, "w", encoding="utf-8"):
-        pass
-
-    def release():
-        if os.path.exists(hold):
-            os.remove(hold)
-
-    try:
-        yield release
-    finally:
-        release()
-        os.rename(aside, program)
-
-
 def a_run_goes_on_without_the_window_and_is_found_again():
-    with held() as release:
+    with held() as hold:
         app = App()
         to_review(app, "2")
         apply(app)
         app.wait_for("lines", 60)
         app.close()
         app = App()
-        app.wait_for("Applying", 20)
-        release()
+        app.wait_for("Applying")
+        hold.release()
         app.wait_for("Done and checked", PATIENT)
         app.close()
     undo()
@@ -166,8 +142,10 @@ def the_whole_way_from_home_to_a_checked_result_and_back():
     save_trees()
     app = App()
     to_review(app, "1")
-    apply(app)
-    app.wait_for("Done and checked", PATIENT)
+    with held() as hold:
+        apply(app)
+        hold.release()
+        app.wait_for("Done and checked", PATIENT)
     named(app, "Result")
     app.wait_for("has the kernel's vermagic")
     if len(modules()) != 2:

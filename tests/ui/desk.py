@@ -2,9 +2,10 @@
 """A desk for tests of the assistant: the program on a screen of its own, seen as assistive tools see it (AT-SPI),
 moved by keys as a person moves it.
 
-Runs inside desk.sh: a screen without a window manager, a session bus, the practice host around it.
+Runs inside desk.sh: a screen with a window manager, a session bus, the practice host around it.
 """
 
+import contextlib
 import gettext
 import os
 import re
@@ -50,13 +51,15 @@ def until(what, look, patience=PATIENCE):
         time.sleep(0.05)
 
 
-def walk(node):
-    """A widget and all that it holds."""
+def walk(node, hidden=True):
+    """A widget and all that it holds; without `hidden` not what is in something hidden."""
     if node is None:
         return
     yield node
+    if not hidden and node.get_component_iface() is not None and not shown(node):
+        return
     for i in range(node.get_child_count()):
-        yield from walk(node.get_child_at_index(i))
+        yield from walk(node.get_child_at_index(i), hidden)
 
 
 def shown(node):
@@ -105,7 +108,7 @@ class App:
     # --- what is seen ---
 
     def all(self, role=None, name=None):
-        for node in walk(self.root):
+        for node in walk(self.root, hidden=False):
             try:
                 fits = (role is None or node.get_role_name() in ([role] if isinstance(role, str) else role))
                 if fits and (name is None or name in (node.get_name() or "")) and shown(node):
@@ -209,6 +212,43 @@ class App:
                 box = node.get_extents(Atspi.CoordType.WINDOW)
                 lost.append(f"{role} at {box.x},{box.y} {box.width}x{box.height}")
         return lost
+
+
+class Hold:
+    """Where the runs of the helper are held."""
+
+    def __init__(self, path):
+        self.path = path
+        with open(path, "w", encoding="utf-8"):
+            pass
+
+    def wait(self, patience=240):
+        """Until a run has come there."""
+        until("the place where the run is held", lambda: os.path.exists(self.path + ".reached"), patience)
+
+    def release(self):
+        """Lets it go on."""
+        for path in (self.path, self.path + ".reached"):
+            if os.path.exists(path):
+                os.remove(path)
+
+
+@contextlib.contextmanager
+def held(program="/sbin/depmod", hold="/run/ui-hold"):
+    """Holds every run of the helper where it calls this program, however fast the machine is. Root only."""
+    aside = program + ".held"
+    os.rename(program, aside)
+    with open(program, "w", encoding="utf-8") as script:
+        script.write(f'#!/bin/bash\n[[ ! -e {hold} ]] || : >{hold}.reached\n'
+                     f'while [[ -e {hold} ]]; do sleep 0.1; done\n'
+                     f'exec -a {os.path.basename(program)} {aside} "$@"\n')
+    os.chmod(program, 0o755)
+    here = Hold(hold)
+    try:
+        yield here
+    finally:
+        here.release()
+        os.rename(aside, program)
 
 
 def picture(path):

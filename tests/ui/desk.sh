@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# A screen, a session bus and a home of its own for one command, on the practice host:
+# A screen with a window manager, a session bus and a home of its own for one command, on the practice host:
 #
 #   desk.sh [--size WIDTHxHEIGHT] [--dark] [--contrast] [--text PERCENT] [--language LANGUAGE] [--user NAME] COMMAND...
 #
@@ -58,15 +58,27 @@ if [[ -n $user ]]; then
 fi
 # It finds a number that is free, also of the screens of other views of this machine: abstract sockets know no mounts.
 [[ -d /tmp/.X11-unix ]] || install -d -m 1777 /tmp/.X11-unix
-mkfifo "$HOME/number"
+mkfifo -m 666 "$HOME/number"
 exec 3<>"$HOME/number"
 ${as_user[@]+"${as_user[@]}"} Xvfb -displayfd 3 -screen 0 "${size}x24" -nolisten tcp -ac -noreset >"$HOME/screen" 2>&1 &
 screen=$!
 read -r -t 60 number <&3 || { cat "$HOME/screen" >&2 && exit 1; }
 export DISPLAY=:$number
+# Windows without frames, in the middle; the one that comes last has the keys, and gives them back when it goes.
+cat >"$HOME/openbox.xml" <<'END'
+<openbox_config xmlns="http://openbox.org/3.4/rc">
+  <focus><focusNew>yes</focusNew><focusLast>yes</focusLast></focus>
+  <placement><policy>Smart</policy><center>yes</center></placement>
+  <applications><application class="*"><decor>no</decor><focus>yes</focus></application></applications>
+</openbox_config>
+END
+${as_user[@]+"${as_user[@]}"} openbox --config-file "$HOME/openbox.xml" --sm-disable \
+  --startup "sh -c 'echo manages >$HOME/number'" >"$HOME/windows" 2>&1 &
+manager=$!
+read -r -t 60 <&3 || { cat "$HOME/windows" >&2 && exit 1; }
 status=0
 ${as_user[@]+"${as_user[@]}"} dbus-run-session -- "$@" 2>"$HOME/said" || status=$?
-kill "$screen" 2>/dev/null || true
+kill "$manager" "$screen" 2>/dev/null || true
 # What the session bus says of itself is not about us.
-grep -v '^dbus-daemon\|fd limit\|^SpiRegistry\|^$' "$HOME/said" >&2 || true
+grep -v '^dbus-daemon\|fd limit\|^SpiRegistry\|dbind-WARNING\|^X connection\|^$' "$HOME/said" >&2 || true
 exit "$status"

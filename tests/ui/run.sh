@@ -7,13 +7,8 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd -P)
 if [[ -z ${WITH_BUS_UPPER:-} ]]; then
   failed=0
-  # Not a_profile_goes_to_a_file_and_comes_back: a file dialog without a window manager does not always hand the keys
-  # back. By hand: desk.sh /usr/bin/python3 views.py a_profile_goes_to_a_file_and_comes_back
-  views=(the_lab_boots_a_kernel_and_tells_its_exit_status a_guest_is_ended_when_that_is_wished
-    tuning_is_picked_and_planned settings_are_kept a_benchmark_is_run_twice_and_compared
-    what_vgpu_comes_to_is_said_and_help_opens)
   "$here/desk.sh" /usr/bin/python3 "$here/by_keyboard.py" || failed=1
-  "$here/desk.sh" /usr/bin/python3 "$here/views.py" "${views[@]}" || failed=1
+  "$here/desk.sh" /usr/bin/python3 "$here/views.py" || failed=1
   "$here/desk.sh" /usr/bin/python3 "$here/remote.py" || failed=1
   for user in maynot asker boss; do
     "$here/../../scripts/practice-host.sh" --run "$here/run.sh" "$user" || failed=1

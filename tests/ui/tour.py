@@ -3,6 +3,8 @@
 
 import time
 
+from desk import held
+
 PATIENT = 300
 
 # A page of the guided assistant, and words that are on it.
@@ -65,11 +67,14 @@ def tour(app, far="all"):
     yield "review"
     if far != "all":
         return
-    app.press("push button", "Apply")
-    app.wait_for("Applying")
-    time.sleep(1.5)
-    yield "progress"
-    app.wait_for("What was looked at", PATIENT)
+    with held() as hold:
+        app.press("push button", "Apply")
+        app.wait_for("Applying")
+        hold.wait()
+        app.wait_for("lines")
+        yield "progress"
+        hold.release()
+        app.wait_for("What was looked at", PATIENT)
     yield "result"
     app.press("push button", "Back")
     time.sleep(0.5)

@@ -8,7 +8,7 @@ import pwd
 import subprocess
 import time
 
-from desk import App, Atspi, Failed, picture, run, until
+from desk import App, Atspi, Failed, picture, run, shown, text_of, until, walk
 
 PATIENT = 240
 
@@ -65,6 +65,15 @@ def boot(app, command):
     app.key("alt+Right")
 
 
+def guest_works(app):
+    """Until the guest has come to its command."""
+    app.wait_for("Run by", PATIENT)
+    # The name of the last stage, with its time behind it.
+    app.wait_for("Command: ", PATIENT)
+    if not running():
+        raise Failed("no guest runs")
+
+
 def the_lab_boots_a_kernel_and_tells_its_exit_status():
     app = App("--flow", "lab")
     app.wait_for("What to boot")
@@ -93,8 +102,7 @@ def the_lab_boots_a_kernel_and_tells_its_exit_status():
 def a_guest_is_ended_when_that_is_wished():
     app = App("--flow", "lab")
     boot(app, "sleep 600")
-    app.wait_for("Run by", PATIENT)
-    time.sleep(3)
+    guest_works(app)
     app.key("ctrl+c")
     answer(app, "End the Guest")
     app.wait_for("Cancelled", PATIENT)
@@ -102,8 +110,7 @@ def a_guest_is_ended_when_that_is_wished():
         raise Failed(f"guests are left: {running()}")
     app.key("alt+Left")
     boot(app, "sleep 600")
-    app.wait_for("Run by", PATIENT)
-    time.sleep(3)
+    guest_works(app)
     # Closing asks first; and however the assistant ends, the guest ends with it.
     app.key("ctrl+q")
     app.wait_for("A guest of the lab is running")
@@ -160,7 +167,7 @@ def a_profile_goes_to_a_file_and_comes_back():
     until("the menu of the profile", lambda: next((n for n in app.all(name="More: desk") if acts(n)), None)).get_action_iface().do_action(0)
     app.press("menu item", "Export")
     place = os.path.join(os.environ["HOME"], "out.hostwright-profile")
-    type_path(app, place, saves=True)
+    type_path(app, "Export the Profile", place, saves=True)
     until("the file", lambda: os.path.exists(place))
     app.wait_for("Exported")
     before = json.load(open(place))
@@ -192,7 +199,7 @@ def bring(path, says=("Saved as",)):
     app.key("ctrl+p")
     app.find("push button", "Import a profile")
     app.press("push button", "Import a profile\u2026")
-    type_path(app, path)
+    type_path(app, "Import a Profile", path)
     for words in says:
         app.wait_for(words)
     app.close()
@@ -204,15 +211,34 @@ def acts(node):
     return action is not None and action.get_n_actions() > 0
 
 
-def type_path(app, path, saves=False):
-    """Answers a file dialog with a path; one that opens files takes it in its field for places."""
-    time.sleep(1.5)
-    subprocess.run(["xdotool", "key", "ctrl+a" if saves else "ctrl+l"], check=True)
-    time.sleep(0.3)
-    subprocess.run(["xdotool", "type", "--delay", "20", path], check=True)
-    time.sleep(0.5)
+def type_path(app, title, path, saves=False):
+    """Answers the file dialog of this title with a path; one that opens files takes it in its field for places."""
+
+    def dialog():
+        windows = (app.root.get_child_at_index(i) for i in range(app.root.get_child_count()))
+        return next((w for w in windows if w and w.get_name() == title and shown(w)), None)
+
+    def field():
+        return next((n for n in walk(dialog()) if n.get_editable_text_iface() is not None and shown(n)
+                     and n.get_state_set().contains(Atspi.StateType.FOCUSED)), None)
+
+    def asks():
+        # Keys that come before the dialog has them are lost.
+        if not saves and field() is None:
+            app.key("ctrl+l")
+        return field()
+
+    def typed():
+        app.key("ctrl+a")
+        subprocess.run(["xdotool", "type", "--delay", "20", path], check=True)
+        time.sleep(0.2)
+        return text_of(field()) == path
+
+    until(f"the dialog {title!r}", dialog)
+    until("the field for the path", asks)
+    until("the path in its field", typed)
     app.key("Return")
-    time.sleep(0.5)
+    until(f"the end of the dialog {title!r}", lambda: dialog() is None)
 
 
 def settings_are_kept():

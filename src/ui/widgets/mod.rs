@@ -2,6 +2,7 @@
 //! What several pages show.
 
 mod chart_view;
+mod choice;
 mod diff;
 mod log_model;
 mod log_view;
@@ -11,6 +12,7 @@ mod rows;
 mod side_by_side;
 
 pub(super) use chart_view::ChartView;
+pub(super) use choice::whole_entries;
 pub(super) use diff::{code, diff};
 pub(super) use log_model::Kind;
 pub(super) use log_view::LogView;

@@ -10,7 +10,7 @@ use crate::tell::Problem;
 use crate::ui::actions::Action;
 use crate::ui::i18n::{gettext, gettext_f};
 use crate::ui::machine::elsewhere;
-use crate::ui::widgets::{PageHead, ProblemView, SideBySide, named};
+use crate::ui::widgets::{PageHead, ProblemView, SideBySide, named, whole_entries};
 use crate::ui::window::Window;
 use adw::prelude::*;
 use adw::subclass::prelude::*;
@@ -138,6 +138,9 @@ glib::wrapper! {
 impl SetupPage {
     fn set_up(&self) {
         let imp = self.imp();
+        for row in [&imp.kernel, &imp.root, &imp.firmware, &imp.display, &imp.network] {
+            whole_entries(&row.get());
+        }
         let kinds = self.kinds();
         for (kind, button, name) in &kinds {
             named(button, name);

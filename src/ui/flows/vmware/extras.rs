@@ -10,7 +10,7 @@ use crate::ui::actions::Action;
 use crate::ui::flows::wayland::{self, Launchers};
 use crate::ui::i18n::{gettext, gettext_f, told};
 use crate::ui::machine::elsewhere;
-use crate::ui::widgets::PageHead;
+use crate::ui::widgets::{PageHead, whole_entries};
 use crate::ui::window::Window;
 use adw::prelude::*;
 use adw::subclass::prelude::*;
@@ -110,6 +110,9 @@ glib::wrapper! {
 impl ExtrasPage {
     fn set_up(&self) {
         let imp = self.imp();
+        for row in [&imp.sign, &imp.rehearse, &imp.updates] {
+            whole_entries(&row.get());
+        }
         imp.enroll.connect_active_notify(glib::clone!(
             #[weak(rename_to = page)]
             self,

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Lists that drop down and show their entries in full: those of GTK and libadwaita cut them at about 20 letters.
+
+use adw::prelude::*;
+use gtk::glib;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// How many letters an entry has side by side before it wraps: so many fit into a window of 360 px.
+const LETTERS: i32 = 30;
+
+/// Gives an [`adw::ComboRow`] or a [`gtk::DropDown`] of strings a list whose entries wrap. The entry that is chosen has
+/// a tick, as in the list that it would have had.
+pub(in crate::ui) fn whole_entries(choice: &impl IsA<gtk::Widget>) {
+    let choice: &gtk::Widget = choice.upcast_ref();
+    let entries: Rc<RefCell<Vec<glib::WeakRef<gtk::ListItem>>>> = Rc::default();
+    let factory = gtk::SignalListItemFactory::new();
+    factory.connect_setup(glib::clone!(
+        #[strong]
+        entries,
+        move |_, item| {
+            let Some(item) = item.downcast_ref::<gtk::ListItem>() else { return };
+            let label = gtk::Label::builder()
+                .xalign(0.0)
+                .hexpand(true)
+                .wrap(true)
+                .wrap_mode(gtk::pango::WrapMode::WordChar)
+                .max_width_chars(LETTERS)
+                .build();
+            let tick = gtk::Image::from_icon_name("object-select-symbolic");
+            tick.set_accessible_role(gtk::AccessibleRole::Presentation);
+            let row = gtk::Box::new(gtk::Orientation::Horizontal, 12);
+            row.append(&label);
+            row.append(&tick);
+            item.set_child(Some(&row));
+            entries.borrow_mut().push(item.downgrade());
+        }
+    ));
+    factory.connect_bind(glib::clone!(
+        #[weak]
+        choice,
+        move |_, item| {
+            let Some(item) = item.downcast_ref::<gtk::ListItem>() else { return };
+            show(item, &choice);
+        }
+    ));
+    choice.set_property("list-factory", &factory);
+    choice.connect_notify_local(Some("selected-item"), move |choice, _| {
+        entries.borrow_mut().retain(|item| item.upgrade().inspect(|item| show(item, choice)).is_some());
+    });
+}
+
+fn show(item: &gtk::ListItem, choice: &gtk::Widget) {
+    let text = item.item().and_downcast::<gtk::StringObject>();
+    let Some((row, text)) = item.child().zip(text) else { return };
+    if let Some(label) = row.first_child().and_downcast::<gtk::Label>() {
+        label.set_label(&text.string());
+    }
+    if let Some(tick) = row.last_child() {
+        let chosen = choice.property::<Option<glib::Object>>("selected-item");
+        tick.set_opacity(if chosen.as_ref() == Some(text.upcast_ref()) { 1.0 } else { 0.0 });
+    }
+}
