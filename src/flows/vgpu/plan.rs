@@ -150,6 +150,7 @@ pub fn plan(
     };
     if choices.stage == Some(Stage::Install) {
         ground.require_restarted()?;
+        ground.require_packages()?;
         return install(&ground);
     }
     let steps = ground.prepare()?;
@@ -499,6 +500,22 @@ impl Ground<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// Refuses the second stage where what the first installs is missing: the driver's installer would stop in the middle.
+    fn require_packages(&self) -> Result<(), Refusal> {
+        let missing = match &self.facts.packages.missing {
+            Finding::Seen(missing) => missing.join(", "),
+            Finding::CouldNotLook { why } => format!("it could not be looked which ({why})"),
+        };
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            "prepare-first",
+            format!("Packages that the driver is built with are missing: {missing}."),
+            "`hostwright vgpu apply --stage prepare` installs them.",
+        ))
     }
 
     fn install(&self) -> Result<Vec<Step>, Refusal> {

@@ -24,9 +24,11 @@ fn equipped(mut facts: SetupFacts, choices: &Choices) -> Result<SetupFacts, Refu
     let release = rules.proxmox(&decision.proxmox).unwrap();
     let wanted = packages(&decision, choices, &facts.vgpu, release);
     let change = |n: &String| PackageChange { name: n.clone(), version: "1".into(), from: None };
+    // The first stage has installed them.
+    let missing = if choices.stage == Some(Stage::Install) { Vec::new() } else { wanted.clone() };
     facts.packages = PackageFacts {
         manager: Some(PackageManager::Apt),
-        missing: Finding::Seen(wanted.clone()),
+        missing: Finding::Seen(missing),
         changes: Finding::Seen(Some(wanted.iter().map(change).collect())),
         wanted,
         removed: Vec::new(),
@@ -176,6 +178,19 @@ fn the_second_stage_is_refused_until_the_first_came_into_effect() {
     assert_eq!(planned("pve8-gtx-1080", &choices).unwrap_err().code, "restart-first");
     let asked = self::choices(Some("20.1".parse().unwrap()), Some(Stage::Install));
     assert_eq!(planned("pve9-secure-boot-zfs", &asked).unwrap_err().code, "key-not-trusted");
+}
+
+#[test]
+fn the_second_stage_is_refused_without_the_packages_of_the_first() {
+    let choices = choices(Some("20.1".parse().unwrap()), Some(Stage::Install));
+    let mut facts = facts("pve9-a16-sriov", &choices).unwrap();
+    facts.vgpu.driver = Finding::Seen(None);
+    let (catalogue, rules) = ground();
+    assert!(plan(&choices, &facts, &catalogue, &rules).is_ok());
+    facts.packages.missing = Finding::Seen(vec!["dkms".to_owned()]);
+    let refused = plan(&choices, &facts, &catalogue, &rules).unwrap_err();
+    assert_eq!(refused.code, "prepare-first");
+    assert!(refused.reason.contains("dkms"), "{}", refused.reason);
 }
 
 #[test]
