@@ -7,7 +7,8 @@ use super::{ParamError, check_text};
 
 fn check(text: &str) -> Result<(), ParamError> {
     check_text(text)?;
-    let mut lines = text.split('\n').enumerate().filter(|(_, l)| !l.trim().is_empty());
+    // The spaces of ASCII, as between words: what else looks empty is a word.
+    let mut lines = text.split('\n').enumerate().filter(|(_, l)| !l.trim_ascii().is_empty());
     let first = lines.next();
     for (i, line) in first.into_iter().chain(lines) {
         if line.trim_start().starts_with('#') {

@@ -108,3 +108,9 @@ proptest! {
         prop_assert_eq!(words.iter().filter(|w| *w == "x=1").count(), 1);
     }
 }
+
+#[test]
+fn what_only_looks_empty_is_a_second_line() {
+    assert!(read(Format::Plain, "quiet\n\u{b}").is_err(), "a vertical tab is a word to those who read the file");
+    assert!(read(Format::Plain, "quiet\n \n").is_ok());
+}

@@ -31,6 +31,11 @@ pub struct InstallPackages {
     pub reason: String,
 }
 
+/// What programs of a package write at their first use, and its removal leaves (dkms(8), "mok_signing_key"): folders
+/// behind what they hold.
+const LEFT_BEHIND: [(&str, &[&str], &str); 1] =
+    [("dkms", &["/var/lib/dkms/mok.key", "/var/lib/dkms/mok.pub"], "/var/lib/dkms")];
+
 /// What the step keeps.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Kept {
@@ -48,6 +53,9 @@ struct Kept {
     /// The version of each change.
     #[serde(default)]
     versions: BTreeMap<String, String>,
+    /// Of what packages leave behind that which was not there before.
+    #[serde(default)]
+    absent: BTreeSet<String>,
 }
 
 impl Kept {
@@ -196,7 +204,14 @@ impl Action for InstallPackages {
                 "make the plan again; if it still says so, report it",
             ));
         }
-        let kept = self.kept(ctx)?;
+        let mut kept = self.kept(ctx)?;
+        let root = ctx.host().root();
+        kept.absent = LEFT_BEHIND
+            .iter()
+            .flat_map(|(_, files, folder)| files.iter().chain([folder]))
+            .filter(|path| root.symlink_metadata(path).is_err_and(|e| e.is_not_found()))
+            .map(|path| (*path).to_owned())
+            .collect();
         Ok(Before { data: serde_json::to_value(kept).unwrap_or_default(), ..Before::default() })
     }
 
@@ -272,17 +287,40 @@ impl Action for InstallPackages {
             }
             let (kept_files, purged): (Vec<_>, Vec<_>) =
                 gone.into_iter().partition(|n| kept.leftovers.contains(n));
-            for (names, purge) in [(purged, true), (kept_files, false)] {
+            for (names, purge) in [(&purged, true), (&kept_files, false)] {
                 if !names.is_empty() {
-                    ctx.tool(manager.remove(&names, purge))?;
+                    ctx.tool(manager.remove(names, purge))?;
                 }
             }
+            clear(ctx.host(), &kept.absent, &purged)?;
         }
         if !kept.automatic.is_empty() {
             ctx.tool(Command::new("apt-mark").arg("auto").args(kept.automatic))?;
         }
         Ok(())
     }
+}
+
+/// Removes what packages that are gone left behind, where nothing of it was there before and nothing else lies with it.
+fn clear(host: &Host, absent: &BTreeSet<String>, gone: &[String]) -> Result<(), StepError> {
+    let root = host.root();
+    for (package, files, folder) in LEFT_BEHIND {
+        if !gone.iter().any(|g| g == package) || !files.iter().all(|f| absent.contains(*f)) {
+            continue;
+        }
+        let Ok(there) = root.list(folder) else { continue };
+        let path = |name: &str| format!("{folder}/{name}");
+        if !there.iter().all(|e| files.contains(&path(&e.name).as_str())) {
+            continue;
+        }
+        for entry in there {
+            root.remove_file(&path(&entry.name))?;
+        }
+        if absent.contains(folder) {
+            root.remove_dir(folder)?;
+        }
+    }
+    Ok(())
 }
 
 impl InstallPackages {

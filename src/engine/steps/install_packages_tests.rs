@@ -225,3 +225,29 @@ fn kernels_ask_for_the_boot_permission_too() {
     assert_eq!(step.permissions(), [Permission::PackagesInstall, Permission::BootConfigure].into());
     assert_eq!(install(&["dkms"], None).permissions(), [Permission::PackagesInstall].into());
 }
+
+#[test]
+fn what_dkms_leaves_behind_goes_with_it_and_a_key_of_before_stays() {
+    let (scene, _) = FakeApt::scene(&[]);
+    let leave = || {
+        scene.put("/var/lib/dkms/mok.key", "key", 0o600);
+        scene.put("/var/lib/dkms/mok.pub", "pub", 0o644);
+    };
+    let root = scene.host.root();
+    let run = scene.execute(vec![install(&["dkms"], None)]).unwrap().run;
+    leave();
+    assert_eq!(scene.undo(run).unwrap().state, RunState::Undone);
+    assert!(!root.exists("/var/lib/dkms"), "the folder stays");
+    // A module of somebody's own lies there too.
+    let run = scene.execute(vec![install(&["dkms"], None)]).unwrap().run;
+    leave();
+    scene.put("/var/lib/dkms/zfs/source", "", 0o644);
+    assert_eq!(scene.undo(run).unwrap().state, RunState::Undone);
+    assert!(root.exists("/var/lib/dkms/mok.key"), "another's key is gone");
+    // It was there before.
+    root.remove_file("/var/lib/dkms/zfs/source").unwrap();
+    root.remove_dir("/var/lib/dkms/zfs").unwrap();
+    let run = scene.execute(vec![install(&["dkms"], None)]).unwrap().run;
+    assert_eq!(scene.undo(run).unwrap().state, RunState::Undone);
+    assert!(root.exists("/var/lib/dkms/mok.key"), "a key of before is gone");
+}
