@@ -38,7 +38,7 @@ pub(in crate::engine) struct Order<'a> {
 }
 
 enum Message {
-    Begins(usize, Command),
+    Begins(usize, Box<Command>),
     Line(usize, Line),
     Warning(String),
     /// A module was compiled, or a whole kernel's build has ended.
@@ -238,7 +238,7 @@ impl Pool<'_> {
         for module in &lane.modules {
             let command = kbuild::make(step, &step.modules[*module], self.server.jobs());
             let command = self.server.files().into_iter().fold(command, Command::inherit);
-            let _ = to.send((lane.at, Message::Begins(*module, command.clone())));
+            let _ = to.send((lane.at, Message::Begins(*module, Box::new(command.clone()))));
             let wrapped = place.sandbox.wrap(&command);
             let ended = self.host.runner().run_lines(&wrapped, &site.stop, &mut |line| {
                 let _ = to.send((lane.at, Message::Line(*module, line.clone())));
