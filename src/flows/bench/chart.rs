@@ -183,7 +183,7 @@ impl Chart {
     /// What the signs mean, in lines that fit.
     fn legend(&self, style: Style) -> Vec<String> {
         let text = match self.kind {
-            Kind::Values(_) => "dots: repetitions; dark: the middle half of them; line: the median",
+            Kind::Values(_) => "dots: repetitions; strong: the middle half of them; line: the median",
             Kind::Ratios(_) => {
                 "ratio of the medians over all pairs, with its 99 % interval; to the right is better; full: a difference \
                  beyond the noise"
