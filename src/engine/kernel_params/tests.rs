@@ -111,6 +111,9 @@ proptest! {
 
 #[test]
 fn what_only_looks_empty_is_a_second_line() {
-    assert!(read(Format::Plain, "quiet\n\u{b}").is_err(), "a vertical tab is a word to those who read the file");
+    assert!(
+        read(Format::Plain, "quiet\n\u{b}").is_err(),
+        "a vertical tab is a word to those who read the file"
+    );
     assert!(read(Format::Plain, "quiet\n \n").is_ok());
 }
