@@ -6,10 +6,12 @@
 //! which only the vGPU flow needs.
 
 mod earlier;
+mod machines;
 mod packages;
 mod pool;
 
 pub use earlier::Earlier;
+pub use machines::{VmWithDevices, parse_vm, with_devices};
 pub use packages::{KernelPackage, KernelPackageKind, parse_dpkg_status};
 pub use pool::{FeatureState, PoolFeature, RootPool, parse_zpool_get, root_dataset};
 
