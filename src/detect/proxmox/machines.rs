@@ -33,6 +33,12 @@ pub fn parse_vm(text: &str) -> (String, Vec<String>) {
     (name, devices)
 }
 
+/// Whether a virtual machine runs: its process is there.
+pub(super) fn runs(host: &Host, vm: u32) -> bool {
+    let pid = host.root().read_text(&format!("/run/qemu-server/{vm}.pid")).unwrap_or_default();
+    !pid.trim().is_empty() && host.root().exists(&format!("/proc/{}", pid.trim()))
+}
+
 /// The virtual machines that have devices of the host's.
 pub fn with_devices(host: &Host) -> Vec<VmWithDevices> {
     let dir = "/etc/pve/qemu-server";
@@ -42,9 +48,7 @@ pub fn with_devices(host: &Host) -> Vec<VmWithDevices> {
         let Ok(text) = host.root().read_text(&format!("{dir}/{}", entry.name)) else { continue };
         let (name, devices) = parse_vm(&text);
         if !devices.is_empty() {
-            let pid = host.root().read_text(&format!("/run/qemu-server/{vm}.pid")).unwrap_or_default();
-            let runs = !pid.trim().is_empty() && host.root().exists(&format!("/proc/{}", pid.trim()));
-            found.push(VmWithDevices { vm, name, runs, devices });
+            found.push(VmWithDevices { vm, name, runs: runs(host, vm), devices });
         }
     }
     found.sort_by_key(|r| r.vm);
