@@ -111,7 +111,11 @@ pub(crate) fn guest(session: &mut Session, args: &GuestDriver) -> Result<Exit, P
         let (path, kept) = iso(&session.host()?, &obtained.path, &folder, &called).map_err(|e| wrong(&e))?;
         shown.push(Row::new(Mark::Good, "Image", path.display().to_string()));
         if let Some(kept) = kept {
-            shown.push(Row::new(Mark::Warning, "Kept", format!("another image had its name; it is {kept} now")));
+            shown.push(Row::new(
+                Mark::Warning,
+                "Kept",
+                format!("another image had its name; it is {kept} now"),
+            ));
         }
         if dir.ends_with("template/iso") {
             let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();

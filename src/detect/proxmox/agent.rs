@@ -84,7 +84,8 @@ const PATIENCE: u64 = 60;
 /// read by every user of the host.
 pub fn exec(vm: u32, argv: &[&str], stdin: Option<&[u8]>) -> Command {
     let command = Command::new("qm").args(["guest", "exec", &vm.to_string()]);
-    let command = command.args(["--timeout", &PATIENCE.to_string()]).timeout(Duration::from_secs(PATIENCE + 30));
+    let command =
+        command.args(["--timeout", &PATIENCE.to_string()]).timeout(Duration::from_secs(PATIENCE + 30));
     let command = match stdin {
         Some(bytes) => command.args(["--pass-stdin", "1"]).stdin(bytes),
         None => command,

@@ -28,8 +28,12 @@ pub struct CreateServerKeys {
 }
 
 /// A file with its mode, and whether it is a private key.
-const FILES: [(&str, u32); 4] =
-    [("webserver.key", 0o600), ("instance.private.pem", 0o600), ("webserver.crt", 0o644), ("instance.public.pem", 0o644)];
+const FILES: [(&str, u32); 4] = [
+    ("webserver.key", 0o600),
+    ("instance.private.pem", 0o600),
+    ("webserver.crt", 0o644),
+    ("instance.public.pem", 0o644),
+];
 
 /// Whether this is a host name (RFC 1123) or an address.
 pub(crate) fn is_server_name(name: &str) -> bool {
@@ -81,7 +85,15 @@ impl CreateServerKeys {
             .args(["-days", &self.days.to_string(), "-config", &at("openssl.cnf")])
             .args(["-keyout", &at("webserver.key"), "-out", &at("webserver.crt")]);
         let private = at("instance.private.pem");
-        let pair = openssl().args(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", &private]);
+        let pair = openssl().args([
+            "genpkey",
+            "-algorithm",
+            "RSA",
+            "-pkeyopt",
+            "rsa_keygen_bits:2048",
+            "-out",
+            &private,
+        ]);
         let public = openssl().args(["pkey", "-in", &private, "-pubout", "-out", &at("instance.public.pem")]);
         [certificate, pair, public]
     }
@@ -100,7 +112,10 @@ impl CreateServerKeys {
         }
         for name in &self.names {
             if !self.covers(host, name)? {
-                return Err(StepError::refused(format!("the certificate in {} is not for {name}", self.folder), aside));
+                return Err(StepError::refused(
+                    format!("the certificate in {} is not for {name}", self.folder),
+                    aside,
+                ));
             }
         }
         Ok(true)
@@ -121,7 +136,8 @@ impl CreateServerKeys {
             match host.root().symlink_metadata(&self.path(name)) {
                 Ok(m) if m.kind == FileKind::File && m.mode == mode && m.uid == me => {}
                 Ok(m) => {
-                    let reason = format!("{name} has mode {:04o}, owner {}; it should be {mode:04o}", m.mode, m.uid);
+                    let reason =
+                        format!("{name} has mode {:04o}, owner {}; it should be {mode:04o}", m.mode, m.uid);
                     return CheckOutcome::Bad { reason };
                 }
                 Err(e) => return CheckOutcome::CouldNotLook { reason: e.to_string() },
@@ -223,7 +239,8 @@ mod tests {
 
     fn verify(scene: &Scene, more: &[&str]) -> bool {
         let certificate = scene.path().join("etc/hostwright/dls/webserver.crt").display().to_string();
-        let command = openssl().args(["verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", &certificate]);
+        let command =
+            openssl().args(["verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", &certificate]);
         RealRunner.run(&command.args(more.to_vec()).arg(&certificate)).unwrap().success()
     }
 
@@ -281,6 +298,8 @@ mod tests {
             assert!(step(&[bad]).config().is_err(), "{bad:?}");
         }
         assert!(step(&[]).config().is_err());
-        assert!(step(&["dls", "fe80::1"]).config().unwrap().contains("subjectAltName = DNS:dls,IP:fe80::1\n"));
+        assert!(
+            step(&["dls", "fe80::1"]).config().unwrap().contains("subjectAltName = DNS:dls,IP:fe80::1\n")
+        );
     }
 }

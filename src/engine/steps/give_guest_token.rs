@@ -89,7 +89,9 @@ impl GiveGuestToken {
         }
         let said = output.err.lines().last().unwrap_or("it said nothing").to_owned();
         let how = match self.os {
-            GuestOs::Linux => "look at the folder inside the guest (SELinux may forbid its agent to write there)",
+            GuestOs::Linux => {
+                "look at the folder inside the guest (SELinux may forbid its agent to write there)"
+            }
             GuestOs::Windows => "look at the folder inside the guest",
         };
         Err(StepError::refused(format!("`{shown}` failed inside with {}: {said}", output.code), how))
@@ -174,7 +176,8 @@ impl GiveGuestToken {
         match self.os {
             GuestOs::Linux => exec(self.vm, &["rm", "-f", "--", path], None),
             GuestOs::Windows => {
-                let script = format!("Remove-Item -Force -LiteralPath '{path}' -ErrorAction SilentlyContinue");
+                let script =
+                    format!("Remove-Item -Force -LiteralPath '{path}' -ErrorAction SilentlyContinue");
                 exec(self.vm, &powershell(&script), None)
             }
         }
@@ -211,7 +214,10 @@ impl Action for GiveGuestToken {
     fn preview(&self, _host: &Host) -> StepPreview {
         let mut commands = self.put(b"", MODE);
         commands.extend(self.restart_service());
-        let diff = format!("in the virtual machine {}: the token with SHA-256 {}, mode 0{MODE}", self.vm, self.sha256);
+        let diff = format!(
+            "in the virtual machine {}: the token with SHA-256 {}, mode 0{MODE}",
+            self.vm, self.sha256
+        );
         preview(self, &commands, vec![FileChange { path: self.path(), diff }])
     }
 
@@ -235,7 +241,10 @@ impl Action for GiveGuestToken {
             return Err(StepError::refused("the token did not come with this run", "give its file again"));
         };
         if bytes.len() > TOKEN_LIMIT {
-            return Err(StepError::refused("this is far too large for a token", "give the file from the licence server"));
+            return Err(StepError::refused(
+                "this is far too large for a token",
+                "give the file from the licence server",
+            ));
         }
         for command in self.put(bytes, MODE) {
             ctx.stop_if_cancelled()?;
@@ -254,7 +263,10 @@ impl Action for GiveGuestToken {
             Ok(None) => CheckOutcome::Bad { reason: "it is not there; try again".to_owned() },
             Err(e) => CheckOutcome::CouldNotLook { reason: e.to_string() },
         };
-        vec![Check { what: format!("{} in the virtual machine {} is the token", self.path(), self.vm), outcome }]
+        vec![Check {
+            what: format!("{} in the virtual machine {} is the token", self.path(), self.vm),
+            outcome,
+        }]
     }
 
     fn undo(&self, ctx: &mut Context<'_>, before: &Before, _: Option<&After>) -> Result<(), StepError> {
@@ -286,7 +298,10 @@ impl Action for GiveGuestToken {
             match &kept.file {
                 Some(was) => {
                     let bytes = hex::decode(&was.bytes).map_err(|e| {
-                        StepError::refused(format!("what was remembered of the token cannot be read: {e}"), "report it")
+                        StepError::refused(
+                            format!("what was remembered of the token cannot be read: {e}"),
+                            "report it",
+                        )
                     })?;
                     for command in self.put(&bytes, &was.mode) {
                         self.must(host, command)?;

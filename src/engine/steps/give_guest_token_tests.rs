@@ -37,9 +37,21 @@ impl Machine {
             self.restarted.lock().unwrap().push(argv[2].clone());
             return Some(printed(0, "", ""));
         }
-        let mut inside = Command::new("bwrap").args(["--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin"]);
-        inside = inside.args(["--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", "--proc", "/proc"]);
-        inside = inside.args(["--dev", "/dev", "--bind", &self.etc.display().to_string(), "/etc"]).args(argv.to_vec());
+        let mut inside =
+            Command::new("bwrap").args(["--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin"]);
+        inside = inside.args([
+            "--symlink",
+            "usr/lib",
+            "/lib",
+            "--symlink",
+            "usr/lib64",
+            "/lib64",
+            "--proc",
+            "/proc",
+        ]);
+        inside = inside
+            .args(["--dev", "/dev", "--bind", &self.etc.display().to_string(), "/etc"])
+            .args(argv.to_vec());
         if let Some(bytes) = &command.stdin {
             inside = inside.stdin(bytes.clone());
         }
@@ -49,7 +61,8 @@ impl Machine {
 }
 
 fn printed(code: i32, out: &str, err: &str) -> Output {
-    let stdout = serde_json::json!({"exitcode": code, "exited": 1, "out-data": out, "err-data": err}).to_string();
+    let stdout =
+        serde_json::json!({"exitcode": code, "exited": 1, "out-data": out, "err-data": err}).to_string();
     Output { code: Some(0), stdout, ..Output::default() }
 }
 
@@ -194,7 +207,11 @@ fn in_windows_the_token_goes_through_standard_input_in_hexadecimal_and_no_script
             *file = None;
         } else if script.starts_with("if (Test-Path") {
             let dashed = |b: &Vec<u8>| b.iter().map(|b| format!("{b:02X}")).collect::<Vec<_>>().join("-");
-            return Some(printed(0, &file.as_ref().map(|b| format!("there {}\r\n", dashed(b))).unwrap_or_default(), ""));
+            return Some(printed(
+                0,
+                &file.as_ref().map(|b| format!("there {}\r\n", dashed(b))).unwrap_or_default(),
+                "",
+            ));
         }
         Some(printed(0, "", ""))
     });

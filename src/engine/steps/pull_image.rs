@@ -59,10 +59,13 @@ pub(crate) fn wrong_with_image(image: &str) -> Option<&'static str> {
     }
     let plain = |p: &&str, first: bool| {
         !p.is_empty()
-            && p.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b) || (first && b == b':'))
+            && p.bytes().all(|b| {
+                b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b) || (first && b == b':')
+            })
             && p.starts_with(|c: char| c.is_ascii_alphanumeric())
     };
-    let good = name.len() <= 255 && parts.iter().enumerate().all(|(n, p)| plain(p, n == 0 && parts.len() > 1));
+    let good =
+        name.len() <= 255 && parts.iter().enumerate().all(|(n, p)| plain(p, n == 0 && parts.len() > 1));
     (!good).then_some("it is no name of an image")
 }
 
@@ -79,7 +82,10 @@ impl PullImage {
         let command = self.engine(&["image", "inspect", "--format", "{{.Id}}", &self.image]);
         let shown = command.display();
         let Some(command) = ctx.host().tool(command.timeout(Duration::from_secs(60))) else {
-            return Err(StepError::refused("this root has no containers of its own", "run this on the machine itself"));
+            return Err(StepError::refused(
+                "this root has no containers of its own",
+                "run this on the machine itself",
+            ));
         };
         let output = ctx.host().runner().run(&command)?;
         let said = output.stderr.to_lowercase();
@@ -172,7 +178,9 @@ mod tests {
         let images = Arc::new(Mutex::new(there.to_vec()));
         let of = images.clone();
         let runner = FakeRunner::new().answer(move |c| {
-            let said = |code: i32, err: &str| Some(Output { code: Some(code), stderr: err.into(), ..Output::default() });
+            let said = |code: i32, err: &str| {
+                Some(Output { code: Some(code), stderr: err.into(), ..Output::default() })
+            };
             if down {
                 return said(1, "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.");
             }

@@ -79,11 +79,19 @@ fn by_hand(os: Option<GuestOs>, name: &str) -> String {
 /// A refusal: no such virtual machine, it is off, or its agent does not answer; it tells what to type instead.
 pub(super) fn token(choices: &Choices, facts: &LicensingFacts) -> Result<Part, Refusal> {
     let (Some(wanted), Some(guest)) = (&choices.token, &facts.guest) else {
-        return Err(Refusal::new("no-token", "No token was given.", "Name the virtual machine and the token's file."));
+        return Err(Refusal::new(
+            "no-token",
+            "No token was given.",
+            "Name the virtual machine and the token's file.",
+        ));
     };
     if !is_token_name(&wanted.file.name) {
         let reason = format!("`{}` is no name of a token.", wanted.file.name.escape_debug());
-        return Err(Refusal::new("bad-name", reason, "Give the file as the licence server named it; it ends in .tok."));
+        return Err(Refusal::new(
+            "bad-name",
+            reason,
+            "Give the file as the licence server named it; it ends in .tok.",
+        ));
     }
     let hand = format!("Or by hand, {}.", by_hand(None, &wanted.file.name));
     match &guest.name {
@@ -98,13 +106,17 @@ pub(super) fn token(choices: &Choices, facts: &LicensingFacts) -> Result<Part, R
         }
     }
     if !guest.runs {
-        let reason = format!("The virtual machine {} is off, and the token goes in through its guest agent.", guest.vm);
+        let reason = format!(
+            "The virtual machine {} is off, and the token goes in through its guest agent.",
+            guest.vm
+        );
         return Err(Refusal::new("vm-off", reason, format!("`qm start {}`, then again. {hand}", guest.vm)));
     }
     let system = match &guest.system {
         Finding::Seen(system) => system,
         Finding::CouldNotLook { why } => {
-            let reason = format!("The guest agent of the virtual machine {} cannot be used: {why}.", guest.vm);
+            let reason =
+                format!("The guest agent of the virtual machine {} cannot be used: {why}.", guest.vm);
             let remedy = format!(
                 "Install qemu-guest-agent inside and switch it on (`qm set {} --agent enabled=1`, then stop and start). {hand}",
                 guest.vm
@@ -143,14 +155,19 @@ pub(super) fn token(choices: &Choices, facts: &LicensingFacts) -> Result<Part, R
 
 /// Who runs the container: the one chosen, else the one that is there, else Docker.
 fn engine(server: &LicenceServer, there: &Containers) -> ContainerEngine {
-    let present = if there.podman && !there.docker { ContainerEngine::Podman } else { ContainerEngine::Docker };
+    let present =
+        if there.podman && !there.docker { ContainerEngine::Podman } else { ContainerEngine::Docker };
     server.engine.unwrap_or(present)
 }
 
 /// The packages that are missing for a licence server. Docker that came from elsewhere is used as it is. Pure.
 ///
 /// Debian 13 (Proxmox 9) has Docker's command in a package of its own.
-pub(super) fn server_packages(server: &LicenceServer, there: &Containers, proxmox: Option<&str>) -> Vec<String> {
+pub(super) fn server_packages(
+    server: &LicenceServer,
+    there: &Containers,
+    proxmox: Option<&str>,
+) -> Vec<String> {
     let major = proxmox.and_then(|v| v.split('.').next()?.parse::<u32>().ok());
     let names: &[(&str, bool)] = match engine(server, there) {
         ContainerEngine::Docker => &[
@@ -261,7 +278,9 @@ fn unit(engine: ContainerEngine, there: &Containers) -> String {
         ContainerEngine::Docker if there.compose_plugin && !there.docker_compose => {
             ("/usr/bin/docker compose", "Requires=docker.service\nAfter=docker.service\n")
         }
-        ContainerEngine::Docker => ("/usr/bin/docker-compose", "Requires=docker.service\nAfter=docker.service\n"),
+        ContainerEngine::Docker => {
+            ("/usr/bin/docker-compose", "Requires=docker.service\nAfter=docker.service\n")
+        }
     };
     let compose = format!("{tool} -p {CONTAINER} -f {COMPOSE}");
     format!(
@@ -284,7 +303,11 @@ pub(super) fn server(
     files: &[TextFile],
 ) -> Result<Part, Refusal> {
     let (Some(server), Some(there)) = (&choices.licence_server, &facts.containers) else {
-        return Err(Refusal::new("no-server", "Nothing was said of the licence server.", "Name image and address."));
+        return Err(Refusal::new(
+            "no-server",
+            "Nothing was said of the licence server.",
+            "Name image and address.",
+        ));
     };
     let address = check_server(server, facts)?;
     let engine = engine(server, there);
@@ -331,7 +354,9 @@ fn warnings(address: IpAddr, host: &VgpuFacts) -> Vec<Warning> {
         && loaded.split('.').next().and_then(|m| m.parse::<u32>().ok()).is_some_and(|major| major >= 570)
     {
         found.push(Warning {
-            message: format!("The host driver {loaded} is of branch 18 or newer, and guests of its branch will be such."),
+            message: format!(
+                "The host driver {loaded} is of branch 18 or newer, and guests of its branch will be such."
+            ),
             remedy: None,
         });
     }
@@ -359,7 +384,9 @@ fn notes(server: &LicenceServer, address: IpAddr) -> Vec<Note> {
         ),
         note(
             "leases",
-            format!("the volumes {CONTAINER}_database and {CONTAINER}_cert stay when the server is taken back"),
+            format!(
+                "the volumes {CONTAINER}_database and {CONTAINER}_cert stay when the server is taken back"
+            ),
         ),
     ]
 }

@@ -47,11 +47,18 @@ fn a_linux_guest_with_an_agent_gets_the_token_and_its_service_is_restarted() {
 
 #[test]
 fn a_guest_without_nvidias_driver_gets_the_token_and_a_warning() {
-    let without = LINUX.replace("{\"exitcode\": 0, \"exited\": 1, \"out-data\": \"[Unit]\"}", "{\"exitcode\": 1, \"exited\": 1}");
+    let without = LINUX.replace(
+        "{\"exitcode\": 0, \"exited\": 1, \"out-data\": \"[Unit]\"}",
+        "{\"exitcode\": 1, \"exited\": 1}",
+    );
     let plan = planned(&format!("{OFF}{ON}{without}"), &token_choices()).unwrap();
     let [Step::GiveGuestToken(step)] = plan.steps.as_slice() else { panic!() };
     assert!(!step.restart);
-    assert!(plan.warnings[1].message.contains("driver is not installed in Debian GNU/Linux 12"), "{:?}", plan.warnings);
+    assert!(
+        plan.warnings[1].message.contains("driver is not installed in Debian GNU/Linux 12"),
+        "{:?}",
+        plan.warnings
+    );
 }
 
 #[test]
@@ -62,7 +69,9 @@ fn where_no_agent_answers_it_is_told_what_to_type() {
     assert_eq!(off.code, "vm-off");
     let typed = off.remedy.unwrap();
     for part in [
-        &format!("install -D -m 744 {NAME} /etc/nvidia/ClientConfigToken/{NAME} && systemctl restart nvidia-gridd"),
+        &format!(
+            "install -D -m 744 {NAME} /etc/nvidia/ClientConfigToken/{NAME} && systemctl restart nvidia-gridd"
+        ),
         r"Copy-Item",
         r"C:\Program Files\NVIDIA Corporation\vGPU Licensing\ClientConfigToken",
         "Restart-Service -Force NVDisplay.ContainerLocalSystem",
@@ -129,7 +138,9 @@ fn a_server_is_keys_image_compose_file_and_a_unit_that_starts_it() {
     assert!(titles[2].starts_with("Fetch the image docker.io/who/fastapi-dls@sha256:0f0f"), "{}", titles[2]);
     assert_eq!(titles[5], "Enable and start hostwright-dls.service");
     let unit = text(&part, UNIT_FILE);
-    assert!(unit.contains("ExecStart=/usr/bin/docker-compose -p hostwright-dls -f /etc/hostwright/dls/compose.yaml up\n"));
+    assert!(unit.contains(
+        "ExecStart=/usr/bin/docker-compose -p hostwright-dls -f /etc/hostwright/dls/compose.yaml up\n"
+    ));
     assert!(unit.contains("Requires=docker.service"));
     let permissions: Vec<_> = part.steps[1..].iter().flat_map(Step::permissions).collect();
     assert!(permissions.iter().all(|p| *p == Permission::VgpuInstall), "{permissions:?}");

@@ -29,9 +29,9 @@ pub mod rules;
 pub mod setup;
 mod sources;
 pub mod status;
-pub mod token;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod token;
 
 pub use catalogue::Catalogue;
 pub use choices::{Assignment, Choices, GuestToken, KeptFile, LicenceServer, Role, Stage};

@@ -5,9 +5,9 @@ use super::catalogue::{Catalogue, DriverEntry};
 use super::choices::{Choices, KeptFile, Role, Stage};
 use super::decision::{ConditionKind, Decision, ExpectedInterface, KernelAction, KernelChoice, Row, Verdict};
 use super::facts::VgpuFacts;
+use super::licensing::{self, LicensingFacts};
 use super::rules::{ProxmoxRelease, Rules, Series};
 use super::setup::{KEPT, SetupFacts};
-use super::licensing::{self, LicensingFacts};
 use super::{FLOW, overrides, sources};
 use crate::detect::Finding;
 use crate::detect::signing::{OWN_CERTIFICATE, OWN_KEY};
@@ -118,7 +118,15 @@ pub fn plan(
     }
     if choices.stage == Some(Stage::Overrides) {
         let steps = override_file(choices, facts)?;
-        return Ok(finish(choices, facts, Some(&decision), "Overrides of vGPU types", steps, false, Vec::new()));
+        return Ok(finish(
+            choices,
+            facts,
+            Some(&decision),
+            "Overrides of vGPU types",
+            steps,
+            false,
+            Vec::new(),
+        ));
     }
     let no_branch = || {
         Refusal::new(
@@ -199,7 +207,8 @@ fn finish(
     needs_reboot: bool,
     mut warnings: Vec<Warning>,
 ) -> Plan {
-    let said = decision.iter().flat_map(|d| &d.warnings).map(|w| Warning { message: w.clone(), remedy: None });
+    let said =
+        decision.iter().flat_map(|d| &d.warnings).map(|w| Warning { message: w.clone(), remedy: None });
     warnings.extend(said);
     let mut notes = Vec::new();
     if let Some(row) = decision.and_then(Decision::row) {

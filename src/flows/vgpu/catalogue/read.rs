@@ -28,7 +28,9 @@ pub enum CatalogueError {
     #[error(transparent)]
     Row(#[from] RowError),
     /// A file whose name does not tell which table it is for.
-    #[error("{path} is for no table; its name must begin with gpus, drivers or guest-drivers, rename or remove it")]
+    #[error(
+        "{path} is for no table; its name must begin with gpus, drivers or guest-drivers, rename or remove it"
+    )]
     Name {
         /// Which.
         path: String,

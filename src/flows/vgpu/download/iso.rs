@@ -29,7 +29,18 @@ fn volume(name: &str) -> String {
 /// xorriso as it is called for a medium with a file on it (xorrisofs(1)): Rock Ridge for Linux, Joliet for Windows.
 fn command(file: &Path, iso: &Path, called: &str) -> Command {
     Command::new("xorriso")
-        .args(["-as", "mkisofs", "-quiet", "-r", "-J", "-joliet-long", "-iso-level", "3", "-volid", &volume(called)])
+        .args([
+            "-as",
+            "mkisofs",
+            "-quiet",
+            "-r",
+            "-J",
+            "-joliet-long",
+            "-iso-level",
+            "3",
+            "-volid",
+            &volume(called),
+        ])
         .args(["-o".to_owned(), iso.display().to_string(), file.display().to_string()])
         .timeout(Duration::from_secs(600))
 }
@@ -39,7 +50,12 @@ fn command(file: &Path, iso: &Path, called: &str) -> Command {
 ///
 /// # Errors
 /// When xorriso is missing or fails, or the folder cannot be used; nothing has the image's name then.
-pub fn iso(host: &Host, file: &Path, folder: &Folder, called: &str) -> Result<(PathBuf, Option<String>), IsoError> {
+pub fn iso(
+    host: &Host,
+    file: &Path,
+    folder: &Folder,
+    called: &str,
+) -> Result<(PathBuf, Option<String>), IsoError> {
     let stem = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let name = format!("{stem}.iso");
     if !is_plain_name(&name) {

@@ -125,8 +125,9 @@ mod tests {
     fn a_template_becomes_the_address_of_a_driver() {
         let all = Catalogue::built_in().unwrap();
         let driver = all.driver("16.9".parse().unwrap()).unwrap();
-        let of =
-            |template: &str| Mirror { template: Some(template.to_owned()), ..Mirror::default() }.url(driver.into());
+        let of = |template: &str| {
+            Mirror { template: Some(template.to_owned()), ..Mirror::default() }.url(driver.into())
+        };
         assert_eq!(
             of("https://files.example/{major}/{branch}/{file_name}?v={host_driver}").unwrap().unwrap(),
             "https://files.example/16/16.9/NVIDIA-Linux-x86_64-535.230.02-vgpu-kvm.run?v=535.230.02"
