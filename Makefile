@@ -28,7 +28,7 @@ TARGET := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 SCRIPTS := scripts/*.sh tests/*/*.sh tests/vgpu/lab/*.sh .ci/run
 
 .DEFAULT_GOAL := build
-.PHONY: build deps run test screenshots sweep test-prompt test-debian-13 lint bench doc install uninstall test-kernels test-lab test-vgpu test-umockdev test-ansible test-boot test-shutdown test-wayland fuzz help
+.PHONY: build deps run test screenshots sweep test-prompt test-debian-13 lint bench doc install uninstall test-kernels test-lab test-vgpu test-umockdev test-compose test-ansible test-boot test-shutdown test-wayland fuzz help
 
 build: ## build the programs
 	$(CARGO) build --profile $(PROFILE) --no-default-features --bins
@@ -131,6 +131,9 @@ test-umockdev: ## cards that umockdev describes are found in its sysfs
 	@scripts/deps.sh umockdev
 	$(CARGO) build --no-default-features --bins
 	$(AS_ROOT) tests/vgpu/umockdev.sh "$(TARGET_DIR)/debug"
+
+test-compose: ## docker-compose of Debian 12 and 13 reads the compose files of the licence server
+	tests/vgpu/compose.sh
 
 lint: ## formatting, clippy with the house rules, scripts, licences of dependencies
 	$(CARGO) fmt --check

@@ -85,11 +85,14 @@ fn every_subcommand_explains_itself() {
         "vgpu gpus",
         "vgpu drivers",
         "vgpu download",
+        "vgpu guest-driver",
         "vgpu apply",
         "vgpu continue",
         "vgpu passthrough",
         "vgpu assign",
         "vgpu overrides",
+        "vgpu token",
+        "vgpu licence-server",
         "vgpu upgrade",
         "vgpu remove",
         "vgpu status",
@@ -232,6 +235,45 @@ fn arguments_that_are_not_utf_8_do_no_harm() {
     );
     assert_eq!(out.status.code(), Some(1), "{out:?}");
     assert!(text(&out.stderr).contains("spelling"), "{out:?}");
+}
+
+/// A guest's driver from a file, pinned, and on an image that could be put into a drive.
+#[test]
+fn a_guests_driver_comes_with_an_image_and_what_is_no_driver_is_refused() {
+    let home = home();
+    let mut exe = vec![0u8; 512];
+    exe[..2].copy_from_slice(b"MZ");
+    exe[0x3c] = 0x80;
+    exe[0x80..0x84].copy_from_slice(b"PE\0\0");
+    let (from, to, iso) =
+        (home.path().join("x.exe"), home.path().join("to"), home.path().join("template/iso"));
+    let get = |bytes: &[u8], more: &[&str]| {
+        std::fs::write(&from, bytes).unwrap();
+        let mut command = hostwright(home.path());
+        command.args(["vgpu", "guest-driver", "--branch", "16.9", "--system", "windows", "--yes"]);
+        command.arg("--from").arg(&from).arg("--to").arg(&to).args(more).output().unwrap()
+    };
+    let page = get(b"<html>sign in</html>", &[]);
+    assert!(text(&page.stderr).contains("no program for Windows"), "{page:?}");
+    let out = get(&exe, &["--iso", iso.to_str().unwrap()]);
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    let name = "539.19_grid_win10_win11_server2019_server2022_dch_64bit_international.exe";
+    assert_eq!(std::fs::read(to.join(name)).unwrap(), exe);
+    let image = std::fs::read(iso.join(format!("{name}.iso"))).unwrap();
+    assert!(image.windows(exe.len()).any(|w| w == exe), "the driver is on the image");
+    let shown: String = text(&out.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(shown.contains("qm set VM --ide3 local:iso/539.19"), "{shown}");
+}
+
+#[test]
+fn what_is_no_token_goes_into_no_guest() {
+    let home = home();
+    let file = home.path().join("client_configuration_token.tok");
+    std::fs::write(&file, "<html>404</html>").unwrap();
+    let file = file.to_str().unwrap();
+    let out = run(home.path(), ["vgpu", "token", "100", file, "--check"]);
+    assert_ne!(out.status.code(), Some(0));
+    assert!(text(&out.stderr).contains("JSON web token"), "{out:?}");
 }
 
 #[test]

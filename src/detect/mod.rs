@@ -15,6 +15,7 @@ pub mod apt;
 pub mod boot;
 pub mod certificate;
 pub mod conditions;
+pub mod containers;
 pub mod cpu;
 pub mod distro;
 pub mod efi;

@@ -59,6 +59,13 @@ impl RunFile {
             && self.architecture.as_deref() == Some("x86_64")
             && self.target_dir.ends_with("-vgpu-kvm")
     }
+
+    /// Whether it is the vGPU driver for Linux guests of this version.
+    pub fn is_guest_driver(&self, version: &str) -> bool {
+        self.version.as_deref() == Some(version)
+            && self.architecture.as_deref() == Some("x86_64")
+            && self.target_dir.ends_with("-grid")
+    }
 }
 
 /// Why a file is not taken for a `.run` file.

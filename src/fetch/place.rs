@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Whether a name is one component of a path, visible, and nothing that a shell or terminal would obey.
 pub fn is_plain_name(name: &str) -> bool {
@@ -110,9 +111,15 @@ impl Folder {
             let why = "somebody else placed this file; remove it, or choose a folder of your own".to_owned();
             return Err(FetchError::Folder { path: shown, why });
         }
-        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let why = "another process is fetching this file; wait for it".to_owned();
-            return Err(FetchError::Folder { path: shown, why });
+        // A child of this very process holds what it inherited until it becomes its own program.
+        let mut left = 20;
+        while rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            if left == 0 {
+                let why = "another process is fetching this file; wait for it".to_owned();
+                return Err(FetchError::Folder { path: shown, why });
+            }
+            left -= 1;
+            std::thread::sleep(Duration::from_millis(25));
         }
         Ok(Part { file, name: part, shown })
     }

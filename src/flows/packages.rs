@@ -46,7 +46,10 @@ pub fn gather(host: &Host, wanted: &[String]) -> PackageFacts {
     if wanted.is_empty() {
         return facts;
     }
-    let Some(manager) = PackageManager::of(host) else { return facts };
+    let Some(manager) = PackageManager::of(host) else {
+        facts.missing = Finding::unseen("no package manager that is known is here");
+        return facts;
+    };
     facts.manager = Some(manager);
     facts.missing = match packages::installed(host, manager) {
         Ok(there) => Finding::Seen(wanted.iter().filter(|p| there.version(p).is_none()).cloned().collect()),

@@ -78,7 +78,7 @@ fn could_not_ask(error: &zbus::Error, action: &str) -> String {
 }
 
 /// What the messages in `org.hostwright.policy` name, and what is said where a plan does not say it.
-const NAMED: [(&str, &str); 7] = [
+const NAMED: [(&str, &str); 8] = [
     ("kernels", "this machine's kernels"),
     ("run", "of this machine"),
     ("device", "a medium"),
@@ -86,6 +86,7 @@ const NAMED: [(&str, &str); 7] = [
     ("serial", "not told"),
     ("size", "no size told"),
     ("image", "an image"),
+    ("what", "as its plan says"),
 ];
 
 /// Details for the prompt: what may go into a sentence. Keys of polkit's own and long or many-lined texts

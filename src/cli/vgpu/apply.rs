@@ -234,7 +234,7 @@ pub(crate) fn overrides(session: &mut Session, args: &Overrides) -> Result<Exit,
     work::apply(session, request(&choices, Inputs::default())?, &args.options)
 }
 
-fn consent(session: &Session, options: &ApplyOptions) -> Result<(), Problem> {
+pub(super) fn consent(session: &Session, options: &ApplyOptions) -> Result<(), Problem> {
     if options.check { Ok(()) } else { confirm::need_consent(options.yes, session.json(), "changed") }
 }
 
@@ -251,8 +251,8 @@ fn is_driver(run: &RunSummary) -> bool {
 pub(super) fn begun(runs: &[RunSummary]) -> Result<Choices, Problem> {
     let mut mine = runs.iter().filter(|r| r.flow == FLOW && r.state == RunState::Done);
     let of = |r: &RunSummary| serde_json::from_value::<Choices>(r.choices.clone()).ok();
-    // Cards for passthrough and virtual machines stand beside the two stages.
-    let aside = |c: &Choices| matches!(c.stage, Some(Stage::Passthrough | Stage::Assign | Stage::Overrides));
+    // Cards for passthrough, virtual machines and licences stand beside the two stages.
+    let aside = |c: &Choices| c.stage.is_some_and(Stage::is_aside);
     mine.find_map(|r| of(r).filter(|c| !aside(c))).ok_or_else(|| {
         Problem::new(
             Exit::Refused,
@@ -264,7 +264,7 @@ pub(super) fn begun(runs: &[RunSummary]) -> Result<Choices, Problem> {
     })
 }
 
-fn request(choices: &Choices, inputs: Inputs) -> Result<Request, Problem> {
+pub(super) fn request(choices: &Choices, inputs: Inputs) -> Result<Request, Problem> {
     let choices = serde_json::to_value(choices).map_err(|e| Problem::internal("write the choices", &e))?;
     Ok(Request { flow: FLOW.to_owned(), choices, inputs })
 }

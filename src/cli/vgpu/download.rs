@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! `hostwright vgpu download`: the host driver's file.
+//! `hostwright vgpu download` and `hostwright vgpu guest-driver`: files of drivers.
 
 use super::look::{catalogue, config_dir, problem_of_folder};
 use crate::cli::confirm;
@@ -9,9 +9,9 @@ use crate::cli::look::{Mark, bytes, clean};
 use crate::cli::session::Session;
 use crate::cli::watch::{Standing, Voice};
 use crate::fetch::{Folder, Net, Progress, Retry, Source, Verified};
-use crate::flows::vgpu::catalogue::{Branch, DriverEntry};
+use crate::flows::vgpu::catalogue::{Branch, System};
 use crate::flows::vgpu::download::{
-    DownloadError, Mirror, Obtained, PORTAL, Pins, Question, Request, obtain,
+    DownloadError, IsoError, Mirror, Obtained, PORTAL, Pins, Question, Request, Wanted, iso, obtain,
 };
 use crate::host::Root;
 use crate::tell::{Row, sentence};
@@ -46,6 +46,33 @@ pub(crate) struct Download {
     yes: bool,
 }
 
+/// Get a guest's driver: from a file, an address or a mirror of your own; also as an image of a CD for the guest
+///
+/// It is fetched and verified as `vgpu download` does it. The file for Linux is looked at without being run; of the one
+/// for Windows only that it is a program for Windows: its signature is looked at by Windows itself. A guest's driver must
+/// be of the host driver's branch.
+#[derive(Debug, Args)]
+pub(crate) struct GuestDriver {
+    /// Version of the vGPU software (16.9)
+    #[arg(long, value_name = "BRANCH")]
+    branch: Branch,
+    /// The guest's system: linux or windows
+    #[arg(long, value_name = "SYSTEM")]
+    system: System,
+    /// A file (or NVIDIA's zip bundle) or an address; without it the mirror
+    #[arg(long, value_name = "FILE|URL")]
+    from: Option<String>,
+    /// Folder to put it into [default: ~/.local/share/hostwright/vgpu]
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+    /// Also an image of a CD with the file on it, in this folder (/var/lib/vz/template/iso is Proxmox' storage `local`)
+    #[arg(long, value_name = "DIR")]
+    iso: Option<PathBuf>,
+    /// Take a file of which nothing is known, and pin its SHA-256
+    #[arg(short, long)]
+    yes: bool,
+}
+
 /// Runs `vgpu download`.
 pub(crate) fn run(session: &mut Session, args: &Download) -> Result<Exit, Problem> {
     let catalogue = catalogue(session)?;
@@ -53,10 +80,71 @@ pub(crate) fn run(session: &mut Session, args: &Download) -> Result<Exit, Proble
         return Err(Problem::usage(format!("Branch {} is not in the catalogue.", args.branch))
             .remedy("`hostwright vgpu drivers` lists them."));
     };
+    let wanted = driver.into();
+    let obtained = get(session, wanted, args.from.as_deref(), args.to.as_deref(), args.yes)?;
+    if session.json() {
+        session.screen.document(&obtained)?;
+    } else {
+        let text = render_rows(session.look(), &[("Driver", rows(wanted, &obtained))]);
+        session.screen.print(&text);
+    }
+    Ok(Exit::Done)
+}
+
+/// Runs `vgpu guest-driver`.
+pub(crate) fn guest(session: &mut Session, args: &GuestDriver) -> Result<Exit, Problem> {
+    let catalogue = catalogue(session)?;
+    let Some(driver) = catalogue.guest_driver(args.branch, args.system) else {
+        let what = format!("Branch {} for {} is not in the catalogue.", args.branch, args.system.word());
+        return Err(Problem::usage(what).remedy("`hostwright vgpu drivers --guests` lists them."));
+    };
+    let wanted = driver.into();
+    let obtained = get(session, wanted, args.from.as_deref(), args.to.as_deref(), args.yes)?;
+    let mut shown = rows(wanted, &obtained);
+    let mut image = None;
+    if let Some(dir) = &args.iso {
+        let wrong = |e: &IsoError| {
+            Problem::new(Exit::Failed, "iso", "The image was not made", sentence(&e.to_string()))
+        };
+        let folder = Folder::open(dir).map_err(|e| wrong(&e.into()))?;
+        let called = format!("NVIDIA {}", driver.guest_driver);
+        let (path, kept) = iso(&session.host()?, &obtained.path, &folder, &called).map_err(|e| wrong(&e))?;
+        shown.push(Row::new(Mark::Good, "Image", path.display().to_string()));
+        if let Some(kept) = kept {
+            shown.push(Row::new(
+                Mark::Warning,
+                "Kept",
+                format!("another image had its name; it is {kept} now"),
+            ));
+        }
+        if dir.ends_with("template/iso") {
+            let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            let attach = format!("qm set VM --ide3 local:iso/{name},media=cdrom");
+            shown.push(Row::new(Mark::Neutral, "Attach", attach));
+        }
+        image = Some(path);
+    }
+    if session.json() {
+        session.screen.document(&serde_json::json!({ "driver": obtained, "image": image }))?;
+    } else {
+        let text = render_rows(session.look(), &[("Guest driver", shown)]);
+        session.screen.print(&text);
+    }
+    Ok(Exit::Done)
+}
+
+/// Fetches and verifies what is wanted.
+fn get(
+    session: &mut Session,
+    driver: Wanted<'_>,
+    from: Option<&str>,
+    to: Option<&Path>,
+    yes: bool,
+) -> Result<Obtained, Problem> {
     let mirror = mirror()?;
-    let (source, from, net) = source(args, driver, &mirror)?;
-    let to = match &args.to {
-        Some(to) => to.clone(),
+    let (source, shown_from, net) = source(from, driver, &mirror)?;
+    let to = match to {
+        Some(to) => to.to_owned(),
         None => default_folder()?,
     };
     let folder = Folder::open(&to).map_err(|e| problem(&e.into()))?;
@@ -68,13 +156,13 @@ pub(crate) fn run(session: &mut Session, args: &Download) -> Result<Exit, Proble
     let request = Request {
         driver,
         source: source.as_ref(),
-        from: &from,
+        from: &shown_from,
         folder: &folder,
         net: &net,
         retry: &Retry::default(),
         now: session.host()?.clock().now().to_string(),
     };
-    let (voice, json, yes) = (session.voice.clone(), session.json(), args.yes);
+    let (voice, json) = (session.voice.clone(), session.json());
     let cancel = session.watch.cancel.clone();
     session.watch.set(Standing::Planning { elsewhere: false });
     let shown = RefCell::new(Shown::new(&session.voice));
@@ -87,7 +175,7 @@ pub(crate) fn run(session: &mut Session, args: &Download) -> Result<Exit, Proble
         }
         voice.say(&format!(
             "Nothing is known of this file.\n  It says: {}\n  SHA-256: {}\n  From:    {}\n",
-            clean(&question.header.label),
+            clean(question.header.map_or("it is a program for Windows", |h| &h.label)),
             question.digests.sha256,
             clean(question.from)
         ));
@@ -97,8 +185,8 @@ pub(crate) fn run(session: &mut Session, args: &Download) -> Result<Exit, Proble
     shown.borrow_mut().end();
     session.watch.set(Standing::Idle);
     let obtained = obtained.map_err(|e| problem(&e))?;
-    let Some(obtained) = obtained else {
-        return Err(Problem::new(
+    obtained.ok_or_else(|| {
+        Problem::new(
             Exit::Refused,
             "no-source",
             "There is nowhere to get it from",
@@ -106,15 +194,8 @@ pub(crate) fn run(session: &mut Session, args: &Download) -> Result<Exit, Proble
         )
         .remedy(format!(
             "Download it from {PORTAL}, and give it with --from FILE; or name a mirror of your own in mirror.toml."
-        )));
-    };
-    if session.json() {
-        session.screen.document(&obtained)?;
-    } else {
-        let text = render_rows(session.look(), &[("Driver", rows(driver, &obtained))]);
-        session.screen.print(&text);
-    }
-    Ok(Exit::Done)
+        ))
+    })
 }
 
 /// Where files are put when nothing else is said.
@@ -166,7 +247,7 @@ impl Shown {
     }
 }
 
-fn rows(driver: &DriverEntry, obtained: &Obtained) -> Vec<Row> {
+fn rows(driver: Wanted<'_>, obtained: &Obtained) -> Vec<Row> {
     let (mark, text) = match (obtained.verified, obtained.consented) {
         (Verified::Sha256, _) => (Mark::Good, "its SHA-256 is the one that is known"),
         (Verified::Md5, _) => {
@@ -183,12 +264,14 @@ fn rows(driver: &DriverEntry, obtained: &Obtained) -> Vec<Row> {
     };
     let mut rows = vec![
         Row::new(Mark::Good, "File", obtained.path.display().to_string()),
-        Row::new(Mark::Neutral, "Branch", format!("{} ({})", driver.branch, driver.host_driver)),
+        Row::new(Mark::Neutral, "Branch", format!("{} ({})", driver.branch, driver.version)),
         Row::new(Mark::Neutral, "Size", format!("{}; {how}", bytes(obtained.digests.size))),
         Row::new(mark, "Verified", text),
         Row::new(Mark::Neutral, "SHA-256", &obtained.digests.sha256),
-        Row::new(Mark::Neutral, "Says", &obtained.header.label),
     ];
+    if let Some(header) = &obtained.header {
+        rows.push(Row::new(Mark::Neutral, "Says", &header.label));
+    }
     if obtained.payload_intact == Some(true) {
         rows.push(Row::new(Mark::Good, "Archive", "agrees with the checksum in its own header"));
     }
@@ -234,11 +317,11 @@ fn mirror() -> Result<Mirror, Problem> {
 
 /// Where from, how that is told, and how the network is used for it. Credentials belong to the mirror alone.
 fn source(
-    args: &Download,
-    driver: &DriverEntry,
+    from: Option<&str>,
+    driver: Wanted<'_>,
     mirror: &Mirror,
 ) -> Result<(Option<Source>, String, Net), Problem> {
-    match &args.from {
+    match from {
         Some(url) if url.contains("://") => {
             let host = url.split("://").nth(1).unwrap_or("").split(['/', ':']).next().unwrap_or("");
             if host == "mega.nz" || host.ends_with(".mega.nz") {
@@ -247,9 +330,9 @@ fn source(
                 ));
             }
             let shown = url.split(['?', '#']).next().unwrap_or(url).to_owned();
-            Ok((Some(Source::Url(url.clone())), shown, Net::default()))
+            Ok((Some(Source::Url(url.to_owned())), shown, Net::default()))
         }
-        Some(path) => Ok((Some(Source::File(PathBuf::from(path))), path.clone(), Net::default())),
+        Some(path) => Ok((Some(Source::File(PathBuf::from(path))), path.to_owned(), Net::default())),
         None => {
             let bad = |e: &dyn std::fmt::Display| {
                 Problem::new(
@@ -285,7 +368,7 @@ fn problem(error: &DownloadError) -> Problem {
             .remedy("Compare its SHA-256 with NVIDIA's, and add --yes."),
         DownloadError::Pinned { .. } => Problem::new(Exit::Refused, "pinned", "It is another file", text)
             .remedy("When NVIDIA has published it anew, remove its entry from pins.json in ~/.local/state/hostwright/vgpu."),
-        DownloadError::Other { .. } | DownloadError::Run { .. } => {
+        DownloadError::Other { .. } | DownloadError::NotWindows { .. } | DownloadError::Run { .. } => {
             Problem::new(Exit::Refused, "not-the-driver", "This is not the driver", text)
         }
         DownloadError::Fetch(FetchError::Checksum { .. } | FetchError::Size { .. }) => {

@@ -7,6 +7,7 @@ mod check;
 mod download;
 mod drivers;
 mod gpus;
+mod licence;
 mod look;
 mod plan;
 mod status;
@@ -30,11 +31,14 @@ enum Command {
     Gpus(gpus::Gpus),
     Drivers(drivers::Drivers),
     Download(download::Download),
+    GuestDriver(download::GuestDriver),
     Apply(apply::Apply),
     Continue(apply::Continue),
     Passthrough(apply::Passthrough),
     Assign(apply::Assign),
     Overrides(apply::Overrides),
+    Token(licence::Token),
+    LicenceServer(licence::Server),
     Upgrade(apply::Upgrade),
     Remove(apply::Remove),
     Status(status::Status),
@@ -51,9 +55,12 @@ pub(crate) fn run(session: &mut Session, args: Vgpu) -> Result<Exit, Problem> {
         Command::Gpus(args) => gpus::run(session, &args),
         Command::Drivers(args) => drivers::run(session, &args),
         Command::Download(args) => download::run(session, &args),
+        Command::GuestDriver(args) => download::guest(session, &args),
         Command::Apply(args) => apply::apply(session, &args),
         Command::Continue(args) => apply::go_on(session, &args),
         Command::Overrides(args) => apply::overrides(session, &args),
+        Command::Token(args) => licence::give(session, &args),
+        Command::LicenceServer(args) => licence::server(session, &args),
         Command::Assign(args) => apply::assign(session, &args),
         Command::Passthrough(args) => apply::passthrough(session, &args),
         Command::Upgrade(args) => apply::upgrade(session, &args),

@@ -8,10 +8,11 @@ use crate::cli::errors::{Exit, Problem};
 use crate::cli::look::Mark;
 use crate::cli::session::Session;
 use crate::detect::Finding;
-use crate::detect::nvidia::{Interface, Licence, NvidiaGpu};
+use crate::detect::nvidia::{self, Interface, Licence, NvidiaGpu};
+use crate::detect::proxmox::{self, VmWithDevices};
 use crate::engine::event::{Check, CheckOutcome};
 use crate::engine::{self, Plan};
-use crate::flows::vgpu::status::{self, Running};
+use crate::flows::vgpu::status;
 use crate::flows::vgpu::{Choices, FLOW, Role, Rules, Stage, check, decide, plan, setup};
 use crate::tell::Row;
 use clap::Args;
@@ -87,8 +88,8 @@ fn licence_rows(licences: &Finding<Vec<Licence>>) -> Vec<Row> {
 pub(crate) fn status(session: &mut Session, _: &Status) -> Result<Exit, Problem> {
     let host = session.host()?;
     let facts = crate::flows::vgpu::gather(&host);
-    let running = status::running(&host);
-    let said = status::kernel_says(&host);
+    let running = proxmox::with_devices(&host);
+    let said = nvidia::messages(&host);
     let licences = status::licences(&host, &facts);
     let advice = status::advice(&facts, &running, &said, &licences);
     if session.json() {
@@ -129,7 +130,7 @@ pub(crate) fn status(session: &mut Session, _: &Status) -> Result<Exit, Problem>
         cards.extend(card_rows(gpu, name));
     }
     sections.push(("Cards", cards));
-    let vms = running.iter().map(|r: &Running| {
+    let vms = running.iter().map(|r: &VmWithDevices| {
         let runs = if r.runs { "runs" } else { "is off" };
         Row::new(
             Mark::Neutral,

@@ -2,11 +2,12 @@
 //! NVIDIA's graphics cards as the kernel shows them, their driver and its services.
 //!
 //! Like [`proxmox`](super::proxmox) this is no topic of [`Facts`](super::Facts). All of [`Nvidia`] is read from
-//! files; [`licences`] asks the driver's own program.
+//! files; [`licences`] asks the driver's own program, [`messages`] the journal.
 
 mod card;
 mod driver;
 mod licences;
+mod messages;
 
 pub use card::{
     Interface, MdevType, NvidiaGpu, Sriov, VgpuType, VirtualFunction, parse_creatable_types,
@@ -14,6 +15,7 @@ pub use card::{
 };
 pub use driver::{NvidiaDriver, NvidiaService, parse_driver_version};
 pub use licences::{Licence, licences, parse_licences};
+pub use messages::{matter, messages};
 
 use super::look::{Look, NOT_RUNNING};
 use super::{Finding, pci};

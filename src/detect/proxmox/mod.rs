@@ -5,11 +5,18 @@
 //! This is no topic of [`Facts`](super::Facts): it costs a look at the package database and two commands,
 //! which only the vGPU flow needs.
 
+mod agent;
 mod earlier;
+mod machines;
 mod packages;
 mod pool;
 
+pub use agent::{
+    Guest, GuestError, GuestOs, GuestOutput, GuestSystem, ask, exec, guest, parse_exec, parse_osinfo,
+    powershell,
+};
 pub use earlier::Earlier;
+pub use machines::{VmWithDevices, parse_vm, with_devices};
 pub use packages::{KernelPackage, KernelPackageKind, parse_dpkg_status};
 pub use pool::{FeatureState, PoolFeature, RootPool, parse_zpool_get, root_dataset};
 

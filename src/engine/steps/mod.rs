@@ -9,11 +9,13 @@ mod build_library;
 mod build_modules;
 mod build_together;
 mod copy_file;
+mod create_server_keys;
 mod create_signing_key;
 mod depmod;
 mod dkms_install;
 mod enable_services;
 mod enroll_key;
+mod give_guest_token;
 mod install_driver;
 mod install_module;
 mod install_packages;
@@ -22,6 +24,7 @@ mod load_modules;
 mod module_index;
 mod pin_kernel;
 mod preview;
+mod pull_image;
 mod rebuild_initramfs;
 mod rehearse;
 mod remove_file;
@@ -42,17 +45,23 @@ mod write_image;
 pub use build_library::BuildLibrary;
 pub use build_modules::{BuildModules, Compiler, Mode, ModuleBuild, SourceRef};
 pub use copy_file::CopyFile;
+pub use create_server_keys::CreateServerKeys;
+pub(crate) use create_server_keys::is_server_name;
 pub use create_signing_key::CreateSigningKey;
 pub use depmod::Depmod;
 pub use dkms_install::DkmsInstall;
 pub use enable_services::EnableServices;
 pub use enroll_key::EnrollKey;
+pub use give_guest_token::GiveGuestToken;
+pub(crate) use give_guest_token::is_token_name;
 pub use install_driver::{DriverPatch, InstallDriver};
 pub use install_module::{Compression, InstallModule, SignWith};
 pub use install_packages::InstallPackages;
 pub use keep_file::KeepFile;
 pub use load_modules::LoadModules;
 pub use pin_kernel::PinKernel;
+pub(crate) use pull_image::wrong_with_image;
+pub use pull_image::{ContainerEngine, PullImage};
 pub use rebuild_initramfs::{InitramfsTool, RebuildInitramfs};
 pub use rehearse::Rehearse;
 pub use remove_file::RemoveFile;
@@ -178,6 +187,9 @@ impl Step {
             Self::KeepFile(s) => s,
             Self::PinKernel(s) => s,
             Self::SetVmOption(s) => s,
+            Self::GiveGuestToken(s) => s,
+            Self::CreateServerKeys(s) => s,
+            Self::PullImage(s) => s,
             Self::WriteImage(s) => s,
         }
     }
@@ -279,6 +291,12 @@ pub enum Step {
     PinKernel(PinKernel),
     /// Set an option of a virtual machine of Proxmox.
     SetVmOption(SetVmOption),
+    /// Put the token of a licence server into a running virtual machine.
+    GiveGuestToken(GiveGuestToken),
+    /// Make the certificate of a server of one's own, and the key pair that it signs with.
+    CreateServerKeys(CreateServerKeys),
+    /// Fetch an image of a container, by its digest.
+    PullImage(PullImage),
     /// Write an image onto a whole medium. Cannot be taken back.
     WriteImage(WriteImage),
 }

@@ -44,7 +44,7 @@ pub(super) fn permission_for(path: &str) -> Permission {
         Permission::PackagesInstall
     } else if below(&["/etc/systemd/system/nvidia-", "/etc/systemd/system/hostwright-nvidia"])
         || below(&["/etc/systemd/system/hostwright-vgpu", "/etc/udev/rules.d/61-hostwright-vgpu"])
-        || below(&["/etc/vgpu_unlock/"])
+        || below(&["/etc/vgpu_unlock/", "/etc/hostwright/dls/", "/etc/systemd/system/hostwright-dls"])
     {
         Permission::VgpuInstall
     } else if below(&[

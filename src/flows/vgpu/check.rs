@@ -2,7 +2,9 @@
 //! Did it work? Looked at in sysfs, never taken from an exit status.
 
 use super::decision::ExpectedInterface;
+use super::licensing::CONTAINER;
 use crate::detect::Finding;
+use crate::detect::containers::health;
 use crate::detect::nvidia::{self, Interface, NvidiaGpu};
 use crate::engine::Step;
 use crate::engine::event::{Check, CheckOutcome};
@@ -86,7 +88,7 @@ pub(crate) fn check(host: &Host, plan: &Plan) -> Vec<Check> {
         Step::InstallDriver(d) => Some(d),
         _ => None,
     });
-    let Some(driver) = driver else { return Vec::new() };
+    let Some(driver) = driver else { return server(host, plan) };
     let cards = cards(host, plan);
     let mut checks = look(host, &driver.version, &cards);
     let mut left = AGAIN;
@@ -96,6 +98,28 @@ pub(crate) fn check(host: &Host, plan: &Plan) -> Vec<Check> {
         checks = look(host, &driver.version, &cards);
     }
     checks
+}
+
+/// Whether a licence server that was set up answers: its container looks after that every half minute.
+fn server(host: &Host, plan: &Plan) -> Vec<Check> {
+    let engine = plan.steps.iter().find_map(|s| match s {
+        Step::PullImage(p) => Some(p.engine),
+        _ => None,
+    });
+    let Some(engine) = engine else { return Vec::new() };
+    let mut left = AGAIN * 6;
+    let outcome = loop {
+        let now = health(host, engine.program(), CONTAINER);
+        match now {
+            Finding::Seen(said) if said == "healthy" => break CheckOutcome::Good,
+            _ if left > 0 => {}
+            Finding::Seen(said) => break bad(format!("it is {said}; see `journalctl -u hostwright-dls`")),
+            Finding::CouldNotLook { why } => break CheckOutcome::CouldNotLook { reason: why },
+        }
+        left -= 1;
+        std::thread::sleep(Duration::from_secs(1));
+    };
+    vec![Check { what: "the licence server answers".to_owned(), outcome }]
 }
 
 /// The cards that serve, by the decision that the plan was made from.

@@ -2,6 +2,7 @@
 //! What a person picks.
 
 use super::catalogue::Branch;
+use crate::engine::steps::ContainerEngine;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -50,6 +51,12 @@ pub struct Choices {
     pub assign: Option<Assignment>,
     /// The whole text of `profile_override.toml`.
     pub overrides: Option<String>,
+    /// The licence server's token for a guest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<GuestToken>,
+    /// A licence server of one's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub licence_server: Option<LicenceServer>,
 }
 
 /// A part of the work; between them the machine is restarted.
@@ -66,6 +73,51 @@ pub enum Stage {
     Assign,
     /// Only the overrides of types, for unlocked cards.
     Overrides,
+    /// Only a licence server's token for a guest.
+    Token,
+    /// Only a licence server of one's own.
+    LicenceServer,
+}
+
+impl Stage {
+    /// Whether it stands beside the two stages that set a host up.
+    pub fn is_aside(self) -> bool {
+        !matches!(self, Self::Prepare | Self::Install)
+    }
+}
+
+/// The token of a licence server for a virtual machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GuestToken {
+    /// Number of the virtual machine.
+    pub vm: u32,
+    /// The token's file, which comes with the run.
+    pub file: KeptFile,
+}
+
+/// A licence server of one's own: FastAPI-DLS in a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LicenceServer {
+    /// The image with its digest ("docker.io/who/what@sha256:…").
+    pub image: String,
+    /// The address it listens on ("192.0.2.7").
+    pub listen: String,
+    /// The port it listens on.
+    pub port: u16,
+    /// Names by which guests reach it, the one that tokens tell first; without one the address.
+    pub names: Vec<String>,
+    /// Its time zone ("Europe/Vienna").
+    pub time_zone: String,
+    /// How long a lease lasts, in days (1 to 90).
+    pub lease_days: u32,
+    /// After which part of its time a lease can be renewed, in percent (1 to 99).
+    pub renewal_percent: u8,
+    /// Who runs the container; without it the one that is there, else Docker.
+    pub engine: Option<ContainerEngine>,
+    /// Whether the person said to be entitled to the licences.
+    pub entitled: bool,
 }
 
 /// A virtual GPU for a virtual machine.

@@ -19,6 +19,7 @@ pub mod decision;
 pub mod download;
 pub mod facts;
 mod kernel;
+pub mod licensing;
 pub mod overrides;
 pub mod own;
 pub mod plan;
@@ -30,9 +31,10 @@ mod sources;
 pub mod status;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod token;
 
 pub use catalogue::Catalogue;
-pub use choices::{Assignment, Choices, KeptFile, Role, Stage};
+pub use choices::{Assignment, Choices, GuestToken, KeptFile, LicenceServer, Role, Stage};
 pub use decide::decide;
 pub use decision::Decision;
 pub use facts::{VgpuFacts, gather};

@@ -5,6 +5,7 @@ use super::catalogue::{Catalogue, DriverEntry};
 use super::choices::{Choices, KeptFile, Role, Stage};
 use super::decision::{ConditionKind, Decision, ExpectedInterface, KernelAction, KernelChoice, Row, Verdict};
 use super::facts::VgpuFacts;
+use super::licensing::{self, LicensingFacts};
 use super::rules::{ProxmoxRelease, Rules, Series};
 use super::setup::{KEPT, SetupFacts};
 use super::{FLOW, overrides, sources};
@@ -91,6 +92,9 @@ pub fn plan(
     catalogue: &Catalogue,
     rules: &Rules,
 ) -> Result<Plan, Refusal> {
+    if let Some(stage @ (Stage::Token | Stage::LicenceServer)) = choices.stage {
+        return licensing(stage, choices, facts);
+    }
     let decision = super::decide(choices, &facts.vgpu, catalogue, rules)?;
     let release = rules.proxmox(&decision.proxmox).ok_or_else(|| {
         let reason = format!("Nothing is known of Proxmox VE {}.", decision.proxmox);
@@ -98,14 +102,14 @@ pub fn plan(
     })?;
     if choices.stage == Some(Stage::Passthrough) {
         let steps = passthrough(facts, &decision)?;
-        return Ok(finish(choices, facts, &decision, "GPU passthrough", steps, true, Vec::new()));
+        return Ok(finish(choices, facts, Some(&decision), "GPU passthrough", steps, true, Vec::new()));
     }
     if choices.stage == Some(Stage::Assign) {
         let steps = super::assign::steps(choices, &facts.vgpu)?;
         return Ok(finish(
             choices,
             facts,
-            &decision,
+            Some(&decision),
             "A virtual GPU for a virtual machine",
             steps,
             false,
@@ -114,7 +118,15 @@ pub fn plan(
     }
     if choices.stage == Some(Stage::Overrides) {
         let steps = override_file(choices, facts)?;
-        return Ok(finish(choices, facts, &decision, "Overrides of vGPU types", steps, false, Vec::new()));
+        return Ok(finish(
+            choices,
+            facts,
+            Some(&decision),
+            "Overrides of vGPU types",
+            steps,
+            false,
+            Vec::new(),
+        ));
     }
     let no_branch = || {
         Refusal::new(
@@ -146,7 +158,7 @@ pub fn plan(
     let install = |g: &Ground<'_>| -> Result<Plan, Refusal> {
         let steps = g.install()?;
         let title = format!("vGPU, stage 2: host driver {} for {}", row.host_driver, kernel.release);
-        Ok(finish(choices, facts, &decision, &title, steps, false, g.warnings()))
+        Ok(finish(choices, facts, Some(&decision), &title, steps, false, g.warnings()))
     };
     if choices.stage == Some(Stage::Install) {
         ground.require_restarted()?;
@@ -162,22 +174,44 @@ pub fn plan(
     if !reboot {
         ground.require_restarted()?;
     }
-    Ok(finish(choices, facts, &decision, &title, steps, reboot, ground.warnings()))
+    Ok(finish(choices, facts, Some(&decision), &title, steps, reboot, ground.warnings()))
+}
+
+/// The plan of what stands beside the cards: licences.
+fn licensing(stage: Stage, choices: &Choices, facts: &SetupFacts) -> Result<Plan, Refusal> {
+    if !matches!(facts.vgpu.proxmox, Finding::Seen(Some(_))) {
+        return Err(Refusal::new(
+            "not-proxmox",
+            "This is no Proxmox VE, or that could not be looked at.",
+            "Run this on the Proxmox host itself.",
+        ));
+    }
+    let none = LicensingFacts::default();
+    let seen = facts.licensing.as_ref().unwrap_or(&none);
+    let (title, part) = if stage == Stage::Token {
+        ("A licence token for a virtual machine", licensing::token(choices, seen)?)
+    } else {
+        let part = licensing::server(choices, seen, &facts.vgpu, &facts.packages, &facts.files)?;
+        ("A licence server of one's own", part)
+    };
+    let plan = finish(choices, facts, None, title, part.steps, false, part.warnings);
+    Ok(Plan { notes: part.notes, ..plan })
 }
 
 fn finish(
     choices: &Choices,
     facts: &SetupFacts,
-    decision: &Decision,
+    decision: Option<&Decision>,
     title: &str,
     steps: Vec<Step>,
     needs_reboot: bool,
     mut warnings: Vec<Warning>,
 ) -> Plan {
-    let said = decision.warnings.iter().map(|w| Warning { message: w.clone(), remedy: None });
+    let said =
+        decision.iter().flat_map(|d| &d.warnings).map(|w| Warning { message: w.clone(), remedy: None });
     warnings.extend(said);
     let mut notes = Vec::new();
-    if let Some(row) = decision.row() {
+    if let Some(row) = decision.and_then(Decision::row) {
         let conditions = match &row.verdict {
             Verdict::WorksIf { conditions } => conditions.as_slice(),
             _ => &[],
@@ -188,9 +222,10 @@ fn finish(
             diff: None,
         }));
     }
-    let branch = decision.branch.map(|b| b.to_string()).unwrap_or_default();
+    let decided = decision.and_then(|d| d.branch);
+    let branch = decided.map(|b| b.to_string()).unwrap_or_default();
     // A choice that was left open is written down as it was decided, so that the next stage means the same.
-    let choices = Choices { branch: decision.branch, ..choices.clone() };
+    let choices = Choices { branch: decided.or(choices.branch), ..choices.clone() };
     Plan {
         version: PLAN_VERSION,
         flow: FLOW.to_owned(),

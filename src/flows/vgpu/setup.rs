@@ -3,9 +3,10 @@
 
 use super::catalogue::{Catalogue, ETC_DIR, Source};
 use super::facts::VgpuFacts;
+use super::licensing::{self, LicensingFacts};
 use super::plan;
 use super::rules::Rules;
-use super::{Choices, sources};
+use super::{Choices, Stage, sources};
 use crate::detect::{self, Finding, Topic};
 use crate::engine::plan::Refusal;
 use crate::flows::boot::{self, BootFacts};
@@ -52,6 +53,9 @@ pub struct SetupFacts {
     pub kept: BTreeMap<String, String>,
     /// The command line program, which the unit that reports starts.
     pub program: Option<String>,
+    /// What licensing reads, where that is what is planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub licensing: Option<LicensingFacts>,
 }
 
 fn text_file(host: &Host, path: &str) -> Result<Option<TextFile>, String> {
@@ -123,9 +127,19 @@ pub fn gather(
 ) -> Result<SetupFacts, Refusal> {
     let vgpu = super::gather(host);
     let facts = detect::gather(host, Some(&[Topic::Cpu, Topic::Bootloader, Topic::RunningKernel]));
-    let decision = super::decide(choices, &vgpu, catalogue, rules)?;
-    let release = rules.proxmox(&decision.proxmox);
-    let wanted = release.map(|r| plan::packages(&decision, choices, &vgpu, r)).unwrap_or_default();
+    let proxmox = vgpu.proxmox.seen().and_then(Option::as_deref);
+    let release = proxmox.and_then(|version| rules.proxmox(version));
+    let licensing = licensing_facts(host, choices);
+    let wanted = match (&licensing, &choices.licence_server) {
+        (Some(LicensingFacts { containers: Some(there), .. }), Some(server)) => {
+            licensing::server_packages(server, there, proxmox)
+        }
+        (Some(_), _) => Vec::new(),
+        (None, _) => {
+            let decision = super::decide(choices, &vgpu, catalogue, rules)?;
+            release.map(|r| plan::packages(&decision, choices, &vgpu, r)).unwrap_or_default()
+        }
+    };
     let exists = |p: &String| host.root().exists(p);
     Ok(SetupFacts {
         sources: source_files(host),
@@ -136,12 +150,39 @@ pub fn gather(
         boot: boot::gather(host, &facts),
         intel: facts.cpu.as_ref().map(|c| c.vendor == "GenuineIntel"),
         packages: packages::gather(host, &wanted),
-        files: plan::OWN_FILES.iter().filter_map(|p| text_file(host, p).ok().flatten()).collect(),
+        files: own_files().filter_map(|p| text_file(host, p).ok().flatten()).collect(),
         kept: kept(host),
         program: ["/usr/bin/hostwright", "/usr/local/bin/hostwright"]
             .into_iter()
             .find(|p| host.root().exists(p))
             .map(str::to_owned),
+        licensing,
         vgpu,
     })
+}
+
+/// Every file that only this flow writes.
+fn own_files() -> impl Iterator<Item = &'static str> {
+    plan::OWN_FILES.into_iter().chain(licensing::OWN_FILES)
+}
+
+/// What licensing reads; `None` where something else is planned.
+fn licensing_facts(host: &Host, choices: &Choices) -> Option<LicensingFacts> {
+    match choices.stage? {
+        Stage::Token => {
+            let guest = choices.token.as_ref().map(|t| detect::proxmox::guest(host, t.vm));
+            Some(LicensingFacts { guest, ..LicensingFacts::default() })
+        }
+        Stage::LicenceServer => {
+            // Its characters are looked at by the plan; a path that leads elsewhere finds no zone.
+            let zone = choices.licence_server.as_ref().map_or("", |s| &s.time_zone);
+            let known = !zone.is_empty() && !zone.contains("..") && !zone.starts_with('/');
+            Some(LicensingFacts {
+                containers: Some(detect::containers::containers(host)),
+                zone_known: known && host.root().exists(&format!("/usr/share/zoneinfo/{zone}")),
+                ..LicensingFacts::default()
+            })
+        }
+        _ => None,
+    }
 }

@@ -1,27 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! How vGPU stands on a host: virtual machines that have some, what the kernel says, and advice for each known
-//! failure.
+//! How vGPU stands on a host: the licences of what runs, and advice for each known failure.
 
 use super::facts::VgpuFacts;
 use crate::detect::Finding;
 use crate::detect::nvidia::{self, Interface, Licence};
-use crate::host::{Command, Host};
+use crate::detect::proxmox::VmWithDevices;
+use crate::host::Host;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
-
-/// A virtual machine of Proxmox with devices of the host's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Running {
-    /// Its number.
-    pub vm: u32,
-    /// Its name.
-    pub name: String,
-    /// Whether it runs: its process is there.
-    pub runs: bool,
-    /// Its `hostpci` lines ("hostpci0: 0000:41:00.0,mdev=nvidia-63").
-    pub devices: Vec<String>,
-}
 
 /// What to do about something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,78 +16,6 @@ pub struct Advice {
     pub code: String,
     /// In a sentence or two.
     pub text: String,
-}
-
-/// Reads a configuration of a virtual machine (qm.conf(5)): name, `hostpci` lines; snapshots, which follow in
-/// sections, are left out. Pure.
-pub fn parse_vm(text: &str) -> (String, Vec<String>) {
-    let (mut name, mut devices) = (String::new(), Vec::new());
-    for line in text.lines().take_while(|l| !l.starts_with('[')) {
-        let Some((key, value)) = line.split_once(':') else { continue };
-        if key == "name" {
-            name = value.trim().to_owned();
-        } else if key.starts_with("hostpci") {
-            devices.push(line.trim().to_owned());
-        }
-    }
-    (name, devices)
-}
-
-/// The virtual machines that have devices of the host's.
-pub fn running(host: &Host) -> Vec<Running> {
-    let dir = "/etc/pve/qemu-server";
-    let mut found = Vec::new();
-    for entry in host.root().list(dir).unwrap_or_default() {
-        let Some(vm) = entry.name.strip_suffix(".conf").and_then(|n| n.parse::<u32>().ok()) else { continue };
-        let Ok(text) = host.root().read_text(&format!("{dir}/{}", entry.name)) else { continue };
-        let (name, devices) = parse_vm(&text);
-        if !devices.is_empty() {
-            let pid = host.root().read_text(&format!("/run/qemu-server/{vm}.pid")).unwrap_or_default();
-            let runs = !pid.trim().is_empty() && host.root().exists(&format!("/proc/{}", pid.trim()));
-            found.push(Running { vm, name, runs, devices });
-        }
-    }
-    found.sort_by_key(|r| r.vm);
-    found
-}
-
-/// Lines of the kernel and of NVIDIA's services that matter, the newest twenty.
-pub fn kernel_says(host: &Host) -> Vec<String> {
-    let command = Command::new("journalctl")
-        .args([
-            "-b",
-            "-q",
-            "--no-pager",
-            "-o",
-            "cat",
-            "_TRANSPORT=kernel",
-            "+",
-            "_SYSTEMD_UNIT=nvidia-vgpu-mgr.service",
-        ])
-        .timeout(Duration::from_secs(10));
-    if !host.is_machine() {
-        return Vec::new();
-    }
-    let Ok(output) = host.runner().run(&command) else { return Vec::new() };
-    matter(&output.stdout)
-}
-
-/// Those of some lines that tell of trouble with vGPU. Pure.
-pub fn matter(text: &str) -> Vec<String> {
-    const WORDS: [&str; 9] = [
-        "NVRM:",
-        "nvidia-vgpu-vfio",
-        "waited 10 seconds for mediated device driver",
-        "vmiop",
-        "DMAR: [DMA",
-        "AMD-Vi: Event",
-        "module verification failed",
-        "Loading of unsigned module",
-        "Key was rejected",
-    ];
-    let said = text.lines().filter(|l| WORDS.iter().any(|w| l.contains(w)));
-    let lines: Vec<String> = said.map(|l| l.chars().take(300).collect()).collect();
-    lines[lines.len().saturating_sub(20)..].to_vec()
 }
 
 /// Whether a vGPU host driver is loaded.
@@ -119,7 +33,7 @@ pub fn licences(host: &Host, facts: &VgpuFacts) -> Finding<Vec<Licence>> {
 /// Where a guest keeps its licence's token and which service reads it: NVIDIA, Virtual GPU Client Licensing User Guide.
 pub fn advice(
     facts: &VgpuFacts,
-    running: &[Running],
+    running: &[VmWithDevices],
     said: &[String],
     licences: &Finding<Vec<Licence>>,
 ) -> Vec<Advice> {
@@ -220,23 +134,17 @@ pub fn advice(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use crate::detect::nvidia::matter;
+    use crate::detect::proxmox::parse_vm;
 
     const CONF: &str = "boot: order=scsi0\nhostpci0: 0000:41:00.0,mdev=nvidia-63,x-vga=1\nname: desk\n\n[old]\nhostpci1: 0000:42:00.0\n";
-
-    #[test]
-    fn devices_of_snapshots_do_not_count() {
-        let (name, devices) = parse_vm(CONF);
-        assert_eq!(name, "desk");
-        assert_eq!(devices, ["hostpci0: 0000:41:00.0,mdev=nvidia-63,x-vga=1"]);
-    }
 
     #[test]
     fn known_trouble_gets_advice() {
         let host = super::super::tests::unpack("pve7-tesla-p4", "");
         let facts = VgpuFacts { iommu: Finding::Seen(false), ..super::super::gather(&host.host) };
         let (name, devices) = parse_vm(CONF);
-        let vms = [Running { vm: 100, name, runs: true, devices }];
+        let vms = [VmWithDevices { vm: 100, name, runs: true, devices }];
         let said =
             matter("x\nnvidia-vgpu-vfio: waited 10 seconds for mediated device driver\nusb 1-1: new\n");
         assert_eq!(said.len(), 1);
@@ -273,13 +181,5 @@ mod tests {
         let host = super::super::tests::unpack("pve8-rtx-2080", "");
         let facts = VgpuFacts { driver: Finding::Seen(None), ..super::super::gather(&host.host) };
         assert_eq!(licences(&host.host, &facts), Finding::Seen(vec![]));
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_read_without_panic(text in "(?s).*") {
-            parse_vm(&text);
-            matter(&text);
-        }
     }
 }

@@ -2,7 +2,7 @@
 //! What is known of cards and drivers: the tables in `data/vgpu`, and rows of the user's own over them.
 //!
 //! ```text
-//!   gpus.csv, drivers.csv (built in) ─┐
+//!   *.csv (built in) ─────────────────┐
 //!   /etc/hostwright/vgpu/*.csv        ├─► Catalogue { gpus, drivers } ─► resolve (pure)
 //!   ~/.config/hostwright/vgpu/*.csv ──┘            └─► Tables (SQLite in memory) ─► --sql
 //! ```
@@ -12,13 +12,16 @@ mod rows;
 mod sql;
 
 pub use read::{CatalogueError, ETC_DIR, Source};
-pub use rows::{Branch, DriverEntry, Form, GpuEntry, Kind, RowError, Support, parse};
+pub use rows::{
+    Branch, DriverEntry, Form, GpuEntry, GuestDriverEntry, Kind, RowError, Support, System, parse,
+};
 pub use sql::{Cell, QueryError, Table, Tables};
 
 use std::collections::BTreeMap;
 
 const GPUS: &str = include_str!("../../../../data/vgpu/gpus.csv");
 const DRIVERS: &str = include_str!("../../../../data/vgpu/drivers.csv");
+const GUEST_DRIVERS: &str = include_str!("../../../../data/vgpu/guest-drivers.csv");
 
 /// Where the rows in the program are said to come from.
 pub const BUILT_IN: &str = "built in";
@@ -28,6 +31,7 @@ pub const BUILT_IN: &str = "built in";
 pub struct Catalogue {
     gpus: BTreeMap<String, GpuEntry>,
     drivers: BTreeMap<Branch, DriverEntry>,
+    guest_drivers: BTreeMap<(Branch, System), GuestDriverEntry>,
 }
 
 impl Catalogue {
@@ -39,6 +43,7 @@ impl Catalogue {
         let mut all = Self::default();
         all.add(Kind::Gpus, BUILT_IN, GPUS)?;
         all.add(Kind::Drivers, BUILT_IN, DRIVERS)?;
+        all.add(Kind::GuestDrivers, BUILT_IN, GUEST_DRIVERS)?;
         Ok(all)
     }
 
@@ -58,6 +63,11 @@ impl Catalogue {
                     self.drivers.insert(row.branch, row);
                 }
             }
+            Kind::GuestDrivers => {
+                for row in parse::<GuestDriverEntry>(origin, text)? {
+                    self.guest_drivers.insert((row.branch, row.system), row);
+                }
+            }
         }
         Ok(())
     }
@@ -75,6 +85,18 @@ impl Catalogue {
     /// All drivers, newest branch first.
     pub fn drivers(&self) -> impl Iterator<Item = &DriverEntry> {
         self.drivers.values().rev()
+    }
+
+    /// All drivers of guests, newest branch first, Linux before Windows.
+    pub fn guest_drivers(&self) -> impl Iterator<Item = &GuestDriverEntry> {
+        let mut all: Vec<_> = self.guest_drivers.values().collect();
+        all.sort_by_key(|d| (std::cmp::Reverse(d.branch), d.system));
+        all.into_iter()
+    }
+
+    /// The driver for guests of this system in this branch.
+    pub fn guest_driver(&self, branch: Branch, system: System) -> Option<&GuestDriverEntry> {
+        self.guest_drivers.get(&(branch, system))
     }
 
     /// The driver of this branch.
@@ -108,7 +130,13 @@ mod tests {
             }
         }
         let readme = include_str!("../../../../data/vgpu/README.md");
-        for text in [GPUS, DRIVERS] {
+        assert_eq!(all.guest_drivers().count(), GUEST_DRIVERS.lines().count() - 1);
+        for guest in all.guest_drivers() {
+            assert!(guest.file_name.contains(&guest.guest_driver), "{guest:?}");
+            let end = if guest.system == System::Windows { ".exe" } else { "-grid.run" };
+            assert!(guest.file_name.ends_with(end), "{guest:?}");
+        }
+        for text in [GPUS, DRIVERS, GUEST_DRIVERS] {
             for column in text.lines().next().unwrap().split(',') {
                 assert!(readme.contains(&format!("`{column}`")), "README.md says nothing of {column}");
             }

@@ -28,7 +28,9 @@ pub enum CatalogueError {
     #[error(transparent)]
     Row(#[from] RowError),
     /// A file whose name does not tell which table it is for.
-    #[error("{path} is for no table; its name must begin with gpus or drivers, rename or remove it")]
+    #[error(
+        "{path} is for no table; its name must begin with gpus, drivers or guest-drivers, rename or remove it"
+    )]
     Name {
         /// Which.
         path: String,
@@ -79,6 +81,7 @@ impl Catalogue {
             let kind = match name.as_str() {
                 n if n.starts_with("gpus") => Kind::Gpus,
                 n if n.starts_with("drivers") => Kind::Drivers,
+                n if n.starts_with("guest-drivers") => Kind::GuestDrivers,
                 _ => return Err(CatalogueError::Name { path }),
             };
             let meta = source.root.metadata(&path)?;
@@ -137,6 +140,6 @@ mod tests {
     #[test]
     fn a_file_for_no_table_is_told() {
         let error = with(&[("cards.csv", "", 0o644)]).unwrap_err();
-        assert!(error.to_string().contains("gpus or drivers"), "{error}");
+        assert!(error.to_string().contains("gpus, drivers or guest-drivers"), "{error}");
     }
 }

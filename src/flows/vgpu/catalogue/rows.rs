@@ -12,6 +12,8 @@ pub enum Kind {
     Gpus,
     /// Drivers.
     Drivers,
+    /// Drivers of guests.
+    GuestDrivers,
 }
 
 /// Version of the vGPU software ("16.9").
@@ -149,6 +151,57 @@ pub struct DriverEntry {
     pub origin: String,
 }
 
+/// The system of a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum System {
+    /// Linux.
+    Linux,
+    /// Windows.
+    Windows,
+}
+
+impl System {
+    /// Its word in the tables.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Linux => "linux",
+            Self::Windows => "windows",
+        }
+    }
+}
+
+impl std::str::FromStr for System {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "linux" => Ok(Self::Linux),
+            "windows" => Ok(Self::Windows),
+            _ => Err(format!("\u{201c}{text}\u{201d} is no system of a guest; it is linux or windows")),
+        }
+    }
+}
+
+/// A driver for guests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GuestDriverEntry {
+    /// Version of the vGPU software.
+    pub branch: Branch,
+    /// The system that it is for.
+    pub system: System,
+    /// Version of the driver ("535.230.02", "539.19").
+    pub guest_driver: String,
+    /// Name of its file.
+    pub file_name: String,
+    /// MD5 of the file.
+    pub md5: Option<String>,
+    /// SHA-256 of the file.
+    pub sha256: Option<String>,
+    /// Where the row is from.
+    pub origin: String,
+}
+
 /// A file with a wrong row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -275,6 +328,16 @@ fn plain_name(value: &str, name: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// A version in numbers with points between them.
+fn version(fields: &BTreeMap<&str, &str>, name: &str) -> Result<String, String> {
+    let value = text(fields, name)?;
+    let digits = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
+    if !value.contains('.') || !value.split('.').all(digits) {
+        return Err(format!("{name} \u{201c}{value}\u{201d} is no version; one looks like 535.230.02"));
+    }
+    Ok(value)
+}
+
 impl Row for GpuEntry {
     const REQUIRED: &'static [&'static str] = &["device_id", "name", "chip", "support", "branches"];
     const OPTIONAL: &'static [&'static str] = &["unconfirmed_support", "unconfirmed_branches"];
@@ -303,13 +366,7 @@ impl Row for DriverEntry {
     const OPTIONAL: &'static [&'static str] = &["file_name", "form", "md5", "sha256", "unlock_patch"];
 
     fn from_fields(fields: &BTreeMap<&str, &str>, origin: &str) -> Result<Self, String> {
-        let host_driver = text(fields, "host_driver")?;
-        let digits = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
-        if !host_driver.contains('.') || !host_driver.split('.').all(digits) {
-            return Err(format!(
-                "host_driver \u{201c}{host_driver}\u{201d} is no version; one looks like 535.230.02"
-            ));
-        }
+        let host_driver = version(fields, "host_driver")?;
         let file_name = match optional(fields, "file_name") {
             Some(name) => name.to_owned(),
             None => format!("NVIDIA-Linux-x86_64-{host_driver}-vgpu-kvm.run"),
@@ -338,6 +395,29 @@ impl Row for DriverEntry {
 
     fn key(&self) -> String {
         format!("branch {}", self.branch)
+    }
+}
+
+impl Row for GuestDriverEntry {
+    const REQUIRED: &'static [&'static str] = &["branch", "system", "guest_driver", "file_name"];
+    const OPTIONAL: &'static [&'static str] = &["md5", "sha256"];
+
+    fn from_fields(fields: &BTreeMap<&str, &str>, origin: &str) -> Result<Self, String> {
+        let file_name = text(fields, "file_name")?;
+        plain_name(&file_name, "file_name")?;
+        Ok(Self {
+            branch: text(fields, "branch")?.parse()?,
+            system: text(fields, "system")?.parse()?,
+            guest_driver: version(fields, "guest_driver")?,
+            file_name,
+            md5: hex(fields, "md5", 32)?,
+            sha256: hex(fields, "sha256", 64)?,
+            origin: origin.to_owned(),
+        })
+    }
+
+    fn key(&self) -> String {
+        format!("branch {} for {}", self.branch, self.system.word())
     }
 }
 
@@ -372,6 +452,22 @@ mod tests {
             let error = parse::<DriverEntry>("drivers.csv", text).unwrap_err();
             assert!(error.line == 2 && error.to_string().contains(word), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_guest_driver_is_one_for_each_branch_and_system() {
+        let head = "branch,system,guest_driver,file_name\n";
+        for (row, word) in [
+            ("16.9,bsd,535.1,x.run\n", "linux or windows"),
+            ("16.9,linux,535,x.run\n", "535.230.02"),
+            ("16.9,linux,535.1,../x.run\n", "plain file name"),
+            ("16.9,linux,535.1,x.run\n16.9,linux,535.2,y.run\n", "line 2 already"),
+        ] {
+            let error = parse::<GuestDriverEntry>("guest-drivers.csv", &format!("{head}{row}")).unwrap_err();
+            assert!(error.to_string().contains(word), "{row}: {error}");
+        }
+        let both = format!("{head}16.9,linux,535.1,x.run\n16.9,windows,539.19,x.exe\n");
+        assert_eq!(parse::<GuestDriverEntry>("guest-drivers.csv", &both).unwrap().len(), 2);
     }
 
     #[test]

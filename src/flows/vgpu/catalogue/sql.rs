@@ -27,6 +27,11 @@ CREATE TABLE drivers (
     branch TEXT PRIMARY KEY, major INTEGER NOT NULL, minor INTEGER NOT NULL, host_driver TEXT NOT NULL,
     file_name TEXT NOT NULL, form TEXT NOT NULL, md5 TEXT, sha256 TEXT, unlock_patch TEXT, origin TEXT NOT NULL
 ) STRICT;
+CREATE TABLE guest_drivers (
+    branch TEXT NOT NULL, major INTEGER NOT NULL, minor INTEGER NOT NULL, system TEXT NOT NULL,
+    guest_driver TEXT NOT NULL, file_name TEXT NOT NULL, md5 TEXT, sha256 TEXT, origin TEXT NOT NULL,
+    PRIMARY KEY (branch, system)
+) STRICT;
 ";
 
 /// One value of an answer.
@@ -75,7 +80,7 @@ pub enum QueryError {
     #[error("the question took longer than {0} s and was stopped; ask for less")]
     TooLong(u64),
     /// `SQLite` refuses it.
-    #[error("{0}; the tables are gpus, gpu_branches and drivers")]
+    #[error("{0}; the tables are gpus, gpu_branches, drivers and guest_drivers")]
     Sql(#[from] rusqlite::Error),
 }
 
@@ -126,6 +131,21 @@ impl Tables {
                     d.md5,
                     d.sha256,
                     d.unlock_patch,
+                    d.origin
+                ])?;
+            }
+            let mut guest =
+                transaction.prepare("INSERT INTO guest_drivers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+            for d in catalogue.guest_drivers() {
+                guest.execute(params![
+                    d.branch.to_string(),
+                    d.branch.major,
+                    d.branch.minor,
+                    d.system.word(),
+                    d.guest_driver,
+                    d.file_name,
+                    d.md5,
+                    d.sha256,
                     d.origin
                 ])?;
             }

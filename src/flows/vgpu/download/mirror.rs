@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! A mirror of the user's own: a template of an address, and credentials. None is preset.
 
+use super::Wanted;
 use crate::fetch::Credentials;
-use crate::flows::vgpu::catalogue::DriverEntry;
 use serde::Deserialize;
 
 /// What stands in `mirror.toml`.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mirror {
-    /// The address, with `{branch}`, `{major}`, `{host_driver}` and `{file_name}`.
+    /// The address, with `{branch}`, `{major}`, `{version}` (of the driver; also `{host_driver}`) and `{file_name}`.
     pub template: Option<String>,
     /// Name for the server.
     pub user: Option<String>,
@@ -34,7 +34,7 @@ pub enum MirrorError {
     #[error("mirror.toml is not valid in line {0}; it may have template, user, password, token and ca_file")]
     Wrong(usize),
     /// A name in braces that means nothing.
-    #[error("the template has {{{0}}}; it may have {{branch}}, {{major}}, {{host_driver}} and {{file_name}}")]
+    #[error("the template has {{{0}}}; it may have {{branch}}, {{major}}, {{version}} and {{file_name}}")]
     Placeholder(String),
     /// The template is no https address.
     #[error("the template must begin with https:// (or http:// for a server that needs no password)")]
@@ -91,7 +91,7 @@ impl Mirror {
     ///
     /// # Errors
     /// When the template has a name that means nothing.
-    pub fn url(&self, driver: &DriverEntry) -> Result<Option<String>, MirrorError> {
+    pub fn url(&self, driver: Wanted<'_>) -> Result<Option<String>, MirrorError> {
         let Some(template) = &self.template else { return Ok(None) };
         let mut out = String::new();
         let mut rest = template.as_str();
@@ -103,7 +103,7 @@ impl Mirror {
             match name {
                 "branch" => out.push_str(&driver.branch.to_string()),
                 "major" => out.push_str(&driver.branch.major.to_string()),
-                "host_driver" => out.push_str(&driver.host_driver),
+                "version" | "host_driver" => out.push_str(driver.version),
                 // A plain name, as the catalogue requires: nothing in it needs escaping but `+`.
                 "file_name" => out.push_str(&driver.file_name.replace('+', "%2B")),
                 other => return Err(MirrorError::Placeholder(other.to_owned())),
@@ -125,15 +125,16 @@ mod tests {
     fn a_template_becomes_the_address_of_a_driver() {
         let all = Catalogue::built_in().unwrap();
         let driver = all.driver("16.9".parse().unwrap()).unwrap();
-        let of =
-            |template: &str| Mirror { template: Some(template.to_owned()), ..Mirror::default() }.url(driver);
+        let of = |template: &str| {
+            Mirror { template: Some(template.to_owned()), ..Mirror::default() }.url(driver.into())
+        };
         assert_eq!(
             of("https://files.example/{major}/{branch}/{file_name}?v={host_driver}").unwrap().unwrap(),
             "https://files.example/16/16.9/NVIDIA-Linux-x86_64-535.230.02-vgpu-kvm.run?v=535.230.02"
         );
         assert_eq!(of("https://x/{home}"), Err(MirrorError::Placeholder("home".to_owned())));
         assert!(of("https://x/{branch").is_err());
-        assert_eq!(Mirror::default().url(driver), Ok(None));
+        assert_eq!(Mirror::default().url(driver.into()), Ok(None));
     }
 
     #[test]
@@ -155,7 +156,7 @@ mod tests {
             let _ = Mirror::parse(&text, 0o600);
             let all = Catalogue::built_in().unwrap();
             let driver = all.drivers().next().unwrap();
-            let _ = Mirror { template: Some(template), ..Mirror::default() }.url(driver);
+            let _ = Mirror { template: Some(template), ..Mirror::default() }.url(driver.into());
         }
     }
 }

@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The host driver's file: found, fetched, taken out of its bundle, looked at, verified, pinned.
+//! A driver's file, the host's or a guest's: found, fetched, taken out of its bundle, looked at, verified, pinned.
 //!
 //! ```text
-//!   DriverEntry + Pins ─► Expected ─┐
+//!   Wanted + Pins      ─► Expected ─┐
 //!   Source: file, URL, mirror ──────┴─► obtain ─► there already, or part ─► header ─► consent? ─► name
 //! ```
 //!
 //! Nothing here needs privileges: the file is handed on later as what it is.
 
+mod iso;
 mod mirror;
 mod pins;
 
+pub use iso::{IsoError, iso};
 pub use mirror::{Mirror, MirrorError};
 pub use pins::{Pin, Pins, PinsError};
 
-use super::catalogue::{DriverEntry, Form};
+use super::catalogue::{Branch, DriverEntry, Form, GuestDriverEntry, System};
 use crate::fetch::{
     BundleError, Digests, Expected, FetchError, Folder, Hashers, Net, Part, Progress, Retry, RunError,
     RunFile, Source, Verified, extract, fetch, inspect, is_zip, verify_payload,
@@ -22,10 +24,69 @@ use crate::fetch::{
 use crate::host::Cancel;
 use serde::Serialize;
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 /// The documented source of the files.
 pub const PORTAL: &str = "https://ui.licensing.nvidia.com (Software Downloads, platform Linux KVM)";
+
+/// What kind of file is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wants {
+    /// The host driver for KVM, a `.run` file.
+    Host,
+    /// The driver for Linux guests, a `.run` file.
+    LinuxGuest,
+    /// The driver for Windows guests, an `.exe` file.
+    WindowsGuest,
+}
+
+/// The file that is wanted, as a catalogue knows it.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Its kind.
+    pub what: Wants,
+    /// Version of the vGPU software.
+    pub branch: Branch,
+    /// Version of the driver.
+    pub version: &'a str,
+    /// Its name.
+    pub file_name: &'a str,
+    /// How it is handed out.
+    pub form: Form,
+    /// MD5, where it is known.
+    pub md5: Option<&'a str>,
+    /// SHA-256, where it is known.
+    pub sha256: Option<&'a str>,
+}
+
+impl<'a> From<&'a DriverEntry> for Wanted<'a> {
+    fn from(d: &'a DriverEntry) -> Self {
+        Self {
+            what: Wants::Host,
+            branch: d.branch,
+            version: &d.host_driver,
+            file_name: &d.file_name,
+            form: d.form,
+            md5: d.md5.as_deref(),
+            sha256: d.sha256.as_deref(),
+        }
+    }
+}
+
+impl<'a> From<&'a GuestDriverEntry> for Wanted<'a> {
+    fn from(d: &'a GuestDriverEntry) -> Self {
+        Self {
+            what: if d.system == System::Windows { Wants::WindowsGuest } else { Wants::LinuxGuest },
+            branch: d.branch,
+            version: &d.guest_driver,
+            file_name: &d.file_name,
+            form: Form::Run,
+            md5: d.md5.as_deref(),
+            sha256: d.sha256.as_deref(),
+        }
+    }
+}
 
 /// What is there in the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -40,8 +101,8 @@ pub struct Obtained {
     pub consented: bool,
     /// Its checksums.
     pub digests: Digests,
-    /// What its header says.
-    pub header: RunFile,
+    /// What its header says; `None` of a file for Windows, which has another.
+    pub header: Option<RunFile>,
     /// Whether the archive inside agrees with the header's own checksum; `None` when it has none.
     pub payload_intact: Option<bool>,
     /// Under which name an older file was kept.
@@ -69,16 +130,24 @@ pub enum DownloadError {
     },
     /// It is another driver.
     #[error(
-        "this file is \u{201c}{label}\u{201d} ({target_dir}), and not the vGPU host driver {wanted}; take the \
-         Linux KVM host driver of this branch"
+        "this file is \u{201c}{label}\u{201d} ({target_dir}), and not the vGPU {kind} driver {wanted}; take that of this \
+         branch"
     )]
     Other {
         /// As it says of itself.
         label: String,
         /// The folder it unpacks into.
         target_dir: String,
-        /// What is wanted.
+        /// What kind of driver is wanted.
+        kind: &'static str,
+        /// Its version.
         wanted: String,
+    },
+    /// It is no program for Windows.
+    #[error("{path} is no program for Windows; take the .exe file of this branch")]
+    NotWindows {
+        /// The file.
+        path: String,
     },
     /// Nobody consented.
     #[error("nothing is known of this file, and it was not taken")]
@@ -103,8 +172,8 @@ pub enum DownloadError {
 pub struct Question<'a> {
     /// Its checksums.
     pub digests: &'a Digests,
-    /// What its header says.
-    pub header: &'a RunFile,
+    /// What its header says; `None` of a file for Windows.
+    pub header: Option<&'a RunFile>,
     /// Where it comes from.
     pub from: &'a str,
 }
@@ -112,7 +181,7 @@ pub struct Question<'a> {
 /// How to obtain a file.
 pub struct Request<'a> {
     /// The driver.
-    pub driver: &'a DriverEntry,
+    pub driver: Wanted<'a>,
     /// Where from; `None`: only what is there already will do.
     pub source: Option<&'a Source>,
     /// Where from, for people and pins.
@@ -139,13 +208,13 @@ pub fn obtain(
     consent: &mut dyn FnMut(&Question<'_>) -> bool,
 ) -> Result<Option<Obtained>, DownloadError> {
     let driver = request.driver;
-    let pinned = pins.get(&driver.file_name).cloned();
+    let pinned = pins.get(driver.file_name).cloned();
     let expected = Expected {
         size: None,
-        sha256: driver.sha256.clone().or_else(|| pinned.as_ref().map(|p| p.sha256.clone())),
-        md5: driver.md5.clone(),
+        sha256: driver.sha256.map(str::to_owned).or_else(|| pinned.as_ref().map(|p| p.sha256.clone())),
+        md5: driver.md5.map(str::to_owned),
     };
-    let of_pin = |error: FetchError| match (&pinned, &driver.sha256, &error) {
+    let of_pin = |error: FetchError| match (&pinned, driver.sha256, &error) {
         (Some(pin), None, FetchError::Checksum { what: "SHA-256", .. }) => {
             DownloadError::Pinned { error, when: pin.at.clone(), from: pin.from.clone() }
         }
@@ -165,7 +234,7 @@ pub fn obtain(
     let transferred = ready.transferred;
     let (mut part, mut digests) = (ready.part, ready.digests);
     if bundled && is_zip(&mut part.reader()?).map_err(|e| unreadable(&part, e))? {
-        let taken = extract(part.reader()?, &driver.file_name, request.folder);
+        let taken = extract(part.reader()?, driver.file_name, request.folder);
         let taken = match taken {
             Ok(taken) => taken,
             Err(e) => {
@@ -178,10 +247,10 @@ pub fn obtain(
     }
     match judge(request, &expected, &part, &digests, consent) {
         Ok(judged) => {
-            let kept = request.folder.keep(part, &driver.file_name)?;
-            pins.record(&driver.file_name, &digests, request.from, &request.now)?;
+            let kept = request.folder.keep(part, driver.file_name)?;
+            pins.record(driver.file_name, &digests, request.from, &request.now)?;
             Ok(Some(Obtained {
-                path: request.folder.path_of(&driver.file_name),
+                path: request.folder.path_of(driver.file_name),
                 was_there: false,
                 verified: judged.verified,
                 consented: judged.consented,
@@ -207,7 +276,7 @@ fn unreadable(part: &Part, source: std::io::Error) -> FetchError {
 }
 
 /// Whether a source may be a bundle: by the catalogue, by its name, or, of a file, by its first bytes.
-fn may_be_bundle(driver: &DriverEntry, source: &Source) -> Result<bool, FetchError> {
+fn may_be_bundle(driver: Wanted<'_>, source: &Source) -> Result<bool, FetchError> {
     if driver.form == Form::Zip {
         return Ok(true);
     }
@@ -231,7 +300,7 @@ fn may_be_bundle(driver: &DriverEntry, source: &Source) -> Result<bool, FetchErr
 struct Judged {
     verified: Verified,
     consented: bool,
-    header: RunFile,
+    header: Option<RunFile>,
     payload_intact: Option<bool>,
 }
 
@@ -256,24 +325,47 @@ fn judge_file(
     digests: &Digests,
     consent: &mut dyn FnMut(&Question<'_>) -> bool,
 ) -> Result<Judged, DownloadError> {
-    let wrong = |error| DownloadError::Run { path: shown.to_owned(), error };
-    let header = inspect(file).map_err(wrong)?;
-    if !header.is_host_driver(&request.driver.host_driver) {
-        return Err(DownloadError::Other {
-            label: header.label,
-            target_dir: header.target_dir,
-            wanted: request.driver.host_driver.clone(),
-        });
-    }
-    let payload_intact = verify_payload(file, &header).map_err(wrong)?.then_some(true);
+    let driver = request.driver;
+    let (header, payload_intact) = if driver.what == Wants::WindowsGuest {
+        if !is_windows_program(file).map_err(|source| FetchError::Io { path: shown.to_owned(), source })? {
+            return Err(DownloadError::NotWindows { path: shown.to_owned() });
+        }
+        (None, None)
+    } else {
+        let wrong = |error| DownloadError::Run { path: shown.to_owned(), error };
+        let header = inspect(file).map_err(wrong)?;
+        let (good, kind) = match driver.what {
+            Wants::Host => (header.is_host_driver(driver.version), "host"),
+            _ => (header.is_guest_driver(driver.version), "Linux guest"),
+        };
+        if !good {
+            return Err(DownloadError::Other {
+                label: header.label,
+                target_dir: header.target_dir,
+                kind,
+                wanted: driver.version.to_owned(),
+            });
+        }
+        let intact = verify_payload(file, &header).map_err(wrong)?.then_some(true);
+        (Some(header), intact)
+    };
     let mut consented = false;
     if verified == Verified::Nothing {
-        consented = consent(&Question { digests, header: &header, from: request.from });
+        consented = consent(&Question { digests, header: header.as_ref(), from: request.from });
         if !consented {
             return Err(DownloadError::NoConsent);
         }
     }
     Ok(Judged { verified, consented, header, payload_intact })
+}
+
+/// Whether a file is a program for Windows (PE format specification: "MZ", and "PE\0\0" where the header says).
+fn is_windows_program(file: &mut File) -> std::io::Result<bool> {
+    let mut start = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.take(4096).read_to_end(&mut start)?;
+    let at = start.get(0x3c..0x40).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes) as usize;
+    Ok(start.starts_with(b"MZ") && start.get(at..).is_some_and(|rest| rest.starts_with(b"PE\0\0")))
 }
 
 /// A file of that name in the folder, when it is the one. Another one is left for `keep` to set aside.
@@ -284,8 +376,8 @@ fn there_already(
     consent: &mut dyn FnMut(&Question<'_>) -> bool,
 ) -> Result<Option<Obtained>, DownloadError> {
     let driver = request.driver;
-    let Some(mut file) = request.folder.existing(&driver.file_name)? else { return Ok(None) };
-    let path = request.folder.path_of(&driver.file_name);
+    let Some(mut file) = request.folder.existing(driver.file_name)? else { return Ok(None) };
+    let path = request.folder.path_of(driver.file_name);
     let shown = path.display().to_string();
     let mut hashers = Hashers::default();
     hashers.read(&mut file, u64::MAX).map_err(|source| FetchError::Io { path: shown.clone(), source })?;
@@ -296,7 +388,7 @@ fn there_already(
         return Ok(None);
     }
     let judged = judge_file(request, &mut file, &shown, verified, &digests, consent)?;
-    pins.record(&driver.file_name, &digests, &shown, &request.now)?;
+    pins.record(driver.file_name, &digests, &shown, &request.now)?;
     Ok(Some(Obtained {
         path,
         was_there: true,

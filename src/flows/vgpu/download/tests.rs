@@ -36,12 +36,21 @@ impl Scene {
     }
 
     fn obtain(&self, source: Option<&Source>, yes: bool) -> Result<Option<Obtained>, DownloadError> {
+        self.obtain_this((&self.driver).into(), source, yes)
+    }
+
+    fn obtain_this(
+        &self,
+        driver: Wanted<'_>,
+        source: Option<&Source>,
+        yes: bool,
+    ) -> Result<Option<Obtained>, DownloadError> {
         let state = self.dir.path().join("state");
         std::fs::create_dir_all(&state).unwrap();
         let mut pins = Pins::load(Root::open(&state).unwrap()).unwrap();
         let folder = Folder::open(&self.to()).unwrap();
         let request = Request {
-            driver: &self.driver,
+            driver,
             source,
             from: "the test",
             folder: &folder,
@@ -50,7 +59,7 @@ impl Scene {
             now: "2026-01-01T00:00:00Z".to_owned(),
         };
         obtain(&request, &mut pins, &Cancel::new(), &mut |_| {}, &mut |question| {
-            assert!(question.header.is_host_driver(VERSION));
+            assert!(driver.what != Wants::Host || question.header.unwrap().is_host_driver(VERSION));
             yes
         })
     }
@@ -157,4 +166,47 @@ fn what_is_not_this_driver_takes_no_name_and_leaves_nothing() {
         assert_eq!(names(&scene.to()), Vec::<String>::new(), "{error}");
     }
     assert_eq!(scene.obtain(None, true).unwrap(), None);
+}
+
+/// The smallest thing that says it is a program for Windows.
+fn exe() -> Vec<u8> {
+    let mut bytes = vec![0u8; 512];
+    bytes[..2].copy_from_slice(b"MZ");
+    bytes[0x3c] = 0x80;
+    bytes[0x80..0x84].copy_from_slice(b"PE\0\0");
+    bytes
+}
+
+#[test]
+fn a_linux_guests_driver_is_told_from_the_hosts_by_its_header() {
+    let scene = Scene::new();
+    let all = Catalogue::built_in().unwrap();
+    let entry = all.guest_driver("16.9".parse().unwrap(), System::Linux).unwrap();
+    for (other, version) in [("-vgpu-kvm", "535.230.02"), ("", "535.230.02"), ("-grid", "535.1")] {
+        let source = scene.file("other.run", &run_file(version, other));
+        let error = scene.obtain_this(entry.into(), Some(&source), true).unwrap_err();
+        assert!(error.to_string().contains("vGPU Linux guest driver 535.230.02"), "{error}");
+    }
+    let source = scene.file("mine.run", &run_file("535.230.02", "-grid"));
+    let obtained = scene.obtain_this(entry.into(), Some(&source), true).unwrap().unwrap();
+    assert!(obtained.path.ends_with("NVIDIA-Linux-x86_64-535.230.02-grid.run"));
+    assert_eq!(obtained.payload_intact, Some(true));
+}
+
+#[test]
+fn a_windows_guests_driver_comes_out_of_nvidias_bundle_and_is_pinned() {
+    let scene = Scene::new();
+    let all = Catalogue::built_in().unwrap();
+    let entry = all.guest_driver("16.9".parse().unwrap(), System::Windows).unwrap();
+    let page = scene.file("page.exe", b"<html>sign in</html>");
+    let error = scene.obtain_this(entry.into(), Some(&page), true).unwrap_err();
+    assert!(matches!(error, DownloadError::NotWindows { .. }), "{error}");
+    let inside = format!("Guest_Drivers/{}", entry.file_name);
+    let bundle = scene.file("bundle.zip", &zip_of(&[("Host_Drivers/x.run", b"x"), (&inside, &exe())]));
+    assert!(matches!(scene.obtain_this(entry.into(), Some(&bundle), false), Err(DownloadError::NoConsent)));
+    let obtained = scene.obtain_this(entry.into(), Some(&bundle), true).unwrap().unwrap();
+    assert_eq!(std::fs::read(&obtained.path).unwrap(), exe());
+    assert_eq!((obtained.header, obtained.verified), (None, Verified::Nothing));
+    let again = scene.obtain_this(entry.into(), None, false).unwrap().unwrap();
+    assert!(again.was_there && again.verified == Verified::Sha256);
 }
