@@ -9,8 +9,12 @@ use std::rc::Rc;
 /// How many letters an entry has side by side before it wraps: so many fit into a window of 360 px.
 const LETTERS: i32 = 30;
 
-/// The same for the entry that is chosen, in its row beside the title, and how many of them are shown at least.
+/// The same for the entry that is chosen, in its row beside the title, and how many of them are shown at least while text
+/// has its usual size; of larger text fewer, so that the title has its place.
 const LETTERS_IN_ROW: (usize, usize) = (18, 11);
+
+/// GTK's `gtk-xft-dpi` where text has its usual size.
+const USUAL_DPI: i32 = 96 * 1024;
 
 /// Gives an [`adw::ComboRow`] or a [`gtk::DropDown`] of strings a list whose entries wrap. The entry that is chosen has
 /// a tick, as in the list that it would have had.
@@ -76,7 +80,9 @@ fn in_row() -> gtk::SignalListItemFactory {
         if let Some((label, text)) = label.zip::<gtk::StringObject>(text) {
             let lines = textwrap::wrap(&text.string(), LETTERS_IN_ROW.0).join("\n");
             let longest = lines.lines().map(|l| l.chars().count()).max().unwrap_or(0);
-            label.set_width_chars(i32::try_from(longest.min(LETTERS_IN_ROW.1)).unwrap_or(0));
+            let dpi = label.settings().gtk_xft_dpi().max(USUAL_DPI);
+            let least = longest.min(LETTERS_IN_ROW.1 * USUAL_DPI as usize / dpi as usize);
+            label.set_width_chars(i32::try_from(least).unwrap_or(0));
             label.set_label(&lines);
         }
     });
