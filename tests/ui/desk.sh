@@ -38,8 +38,9 @@ cat >"$HOME/.config/gtk-4.0/settings.ini" <<END
 [Settings]
 gtk-font-name=Cantarell 11
 gtk-enable-animations=0
-gtk-xft-dpi=$((96 * 1024 * text / 100))
 END
+# On X11 GTK takes the size of text from here alone, where nothing tells settings.
+echo "Xft.dpi: $((96 * text / 100))" >"$HOME/.Xdefaults"
 unset XDG_CONFIG_HOME XDG_DATA_HOME XDG_CACHE_HOME
 export LC_ALL=C.UTF-8 LANGUAGE=$language GSK_RENDERER=cairo GDK_BACKEND=x11
 # Neither comes from a desktop's settings here.
