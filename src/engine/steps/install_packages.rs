@@ -143,7 +143,7 @@ impl InstallPackages {
         let new: Vec<String> = changes.iter().filter(|c| c.from.is_none()).map(|c| c.name.clone()).collect();
         let leftovers = new.iter().filter(|n| there.leftovers.contains(*n)).cloned().collect();
         let versions = changes.into_iter().map(|c| (c.name, c.version)).collect();
-        Ok(Kept { new, there: None, leftovers, automatic, versions })
+        Ok(Kept { new, leftovers, automatic, versions, ..Kept::default() })
     }
 }
 
