@@ -140,6 +140,8 @@ StandardError=inherit
 WantedBy=default.target
 END
 ln -sf ../stages.service "$m/etc/systemd/system/multi-user.target.wants/stages.service"
+# A login prompt would hang up the line that the stages write to, and whatever they run would fail to write.
+ln -sf /dev/null "$m/etc/systemd/system/serial-getty@ttyS0.service"
 sync
 umount -R "$m"
 losetup -d "$loop"
