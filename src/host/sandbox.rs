@@ -56,6 +56,10 @@ const OPEN_FILES: u64 = 4096;
 /// How far a build stands back for what a person does meanwhile.
 const NICE: u8 = 10;
 
+/// What programs read to find hosts and to check certificates.
+const NETWORK: [&str; 5] =
+    ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/ssl/certs", "/usr/share/ca-certificates"];
+
 /// Largest temporary file system (`/tmp` inside), bytes.
 const TMP_SIZE: &str = "1073741824";
 
@@ -120,6 +124,8 @@ pub struct Sandbox {
     form: Form,
     /// Version of bubblewrap.
     version: (u32, u32),
+    /// Whether it has the network.
+    online: bool,
 }
 
 impl Sandbox {
@@ -140,8 +146,14 @@ impl Sandbox {
         } else {
             View::of_system(host.root())?
         };
-        let mut sandbox =
-            Self { view, work: work.to_owned(), user, form: Form::UserNamespace { sealed: false }, version };
+        let mut sandbox = Self {
+            view,
+            work: work.to_owned(),
+            user,
+            form: Form::UserNamespace { sealed: false },
+            version,
+            online: false,
+        };
         sandbox.settle(host)?;
         Ok(sandbox)
     }
@@ -154,8 +166,14 @@ impl Sandbox {
     pub fn of_machine(host: &Host, work: &Path, user: BuildUser) -> Result<Self, SandboxError> {
         let version = version(host)?;
         let view = View::of_system(&Root::open(Path::new("/"))?)?;
-        let mut sandbox =
-            Self { view, work: work.to_owned(), user, form: Form::UserNamespace { sealed: false }, version };
+        let mut sandbox = Self {
+            view,
+            work: work.to_owned(),
+            user,
+            form: Form::UserNamespace { sealed: false },
+            version,
+            online: false,
+        };
         sandbox.settle(host)?;
         Ok(sandbox)
     }
@@ -170,6 +188,14 @@ impl Sandbox {
             self.settle(host)?;
         }
         Ok(self)
+    }
+
+    /// With the network, for fetching sources: the names of hosts and the certificates of authorities are seen, too.
+    /// Nothing that was fetched may be run in it.
+    #[must_use]
+    pub fn online(mut self) -> Self {
+        self.online = true;
+        self
     }
 
     /// How it comes about.
@@ -204,7 +230,11 @@ impl Sandbox {
     pub fn wrap(&self, command: &Command) -> Command {
         let mut args: Vec<String> = Vec::new();
         let mut add = |words: &[&str]| args.extend(words.iter().map(|w| (*w).to_owned()));
-        add(&["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]);
+        add(&["--unshare-ipc", "--unshare-pid"]);
+        if !self.online {
+            add(&["--unshare-net"]);
+        }
+        add(&["--unshare-uts", "--unshare-cgroup-try"]);
         add(&["--die-with-parent", "--new-session", "--hostname", "build", "--cap-drop", "ALL"]);
         match self.form {
             Form::UserNamespace { sealed } => {
@@ -236,6 +266,11 @@ impl Sandbox {
                 Mount::ReadOnly { outside, inside } => add(&["--ro-bind", &text(outside), inside]),
                 Mount::Apart { inside } => add(&["--tmpfs", inside]),
                 Mount::Folder { inside } => add(&["--dir", inside]),
+            }
+        }
+        if self.online {
+            for path in NETWORK {
+                add(&["--ro-bind-try", path, path]);
             }
         }
         add(&["--bind", &text(&self.work), INSIDE]);

@@ -2,6 +2,7 @@
 //! `hostwright vgpu apply`, `continue`, `remove`, `upgrade`, `passthrough`: what changes a host.
 
 use super::look::{Wanted, catalogue};
+use super::unlock_source::{from_git, packed};
 use crate::cli::confirm;
 use crate::cli::errors::{Exit, Problem};
 use crate::cli::session::Session;
@@ -14,8 +15,6 @@ use crate::flows::vgpu::{Assignment, Choices, FLOW, KeptFile, Role, Stage};
 use crate::ipc::seal_file;
 use crate::tell::sentence;
 use clap::Args;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use md5::Md5;
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -34,8 +33,14 @@ pub(super) struct Given {
     #[arg(long, value_name = "FILE")]
     patch: Option<PathBuf>,
     /// Folder with the sources of vgpu_unlock-rs and their dependencies (`cargo vendor`), where a card is unlocked
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "unlock_git")]
     unlock_source: Option<PathBuf>,
+    /// The same from git, in the sandbox; with its dependencies where they are not in it
+    #[arg(long, value_name = "URL", requires = "unlock_commit")]
+    unlock_git: Option<String>,
+    /// The commit that is taken: its whole hash
+    #[arg(long, value_name = "HASH", requires = "unlock_git")]
+    unlock_commit: Option<String>,
 }
 
 /// Set this host up for vGPU, after showing the plan and asking
@@ -298,8 +303,12 @@ fn fill(session: &Session, mut choices: Choices, given: &Given) -> Result<(Choic
         inputs.large.insert(kept.sha256.clone(), Arc::new(file));
         choices.patch = Some(kept);
     }
-    if let Some(path) = &given.unlock_source {
-        let bytes = packed(path).map_err(|e| Problem::file("pack the sources at", path, &e))?;
+    let sources = match (&given.unlock_source, &given.unlock_git, &given.unlock_commit) {
+        (Some(path), ..) => Some(packed(path).map_err(|e| Problem::file("pack the sources at", path, &e))?),
+        (None, Some(url), Some(commit)) => Some(from_git(&session.host()?, url, commit)?),
+        _ => None,
+    };
+    if let Some(bytes) = sources {
         let sha256 = hex::encode(Sha256::digest(&bytes));
         choices.unlock_source = Some(sha256.clone());
         inputs.sealed.insert(sha256, bytes);
@@ -317,39 +326,6 @@ fn downloaded(session: &Session, choices: &Choices) -> Result<Option<PathBuf>, P
     let Some(driver) = decision.branch.and_then(|b| catalogue.driver(b)) else { return Ok(None) };
     let path = super::download::default_folder()?.join(&driver.file_name);
     Ok(path.is_file().then_some(path))
-}
-
-/// A folder of sources as a compressed tar, with all that cargo checks (also `.orig` files of vendored crates), without
-/// version control and earlier builds. Links are an error: what they lead to is not part of the folder.
-fn packed(top: &Path) -> std::io::Result<Vec<u8>> {
-    let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
-    let mut open = vec![PathBuf::new()];
-    while let Some(dir) = open.pop() {
-        let mut names: Vec<PathBuf> = std::fs::read_dir(top.join(&dir))?
-            .map(|e| e.map(|e| dir.join(e.file_name())))
-            .collect::<Result<_, _>>()?;
-        // The same files make the same bytes.
-        names.sort();
-        for name in names {
-            let path = top.join(&name);
-            let meta = std::fs::symlink_metadata(&path)?;
-            if meta.is_dir() {
-                if name != Path::new(".git") && name != Path::new("target") {
-                    open.push(name);
-                }
-                continue;
-            }
-            if !meta.is_file() {
-                let what = format!("{} is no file: put what it leads to in its place", path.display());
-                return Err(std::io::Error::other(what));
-            }
-            let mut header = tar::Header::new_gnu();
-            header.set_size(meta.len());
-            header.set_mode(0o644);
-            archive.append_data(&mut header, &name, File::open(&path)?)?;
-        }
-    }
-    archive.into_inner()?.finish()
 }
 
 fn seal(path: &Path) -> Result<(File, KeptFile), Problem> {

@@ -11,6 +11,7 @@ mod licence;
 mod look;
 mod plan;
 mod status;
+mod unlock_source;
 
 use super::errors::{Exit, Problem};
 use super::session::Session;

@@ -465,8 +465,8 @@ impl Ground<'_> {
             return Err(Refusal::new(
                 "no-unlock-source",
                 "A card here must be unlocked, and the sources of vgpu_unlock-rs were not given.",
-                "Give a folder with them and their dependencies (`cargo vendor`): `--unlock-source DIR`, and the patch \
-                 with `--patch FILE`.",
+                "Give a folder with them and their dependencies (`cargo vendor`): `--unlock-source DIR`, or a commit of \
+                 a git repository: `--unlock-git URL --unlock-commit HASH`; and the patch with `--patch FILE`.",
             ));
         };
         Ok(Some(Step::BuildLibrary(BuildLibrary {
