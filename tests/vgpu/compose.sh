@@ -27,7 +27,7 @@ look() {
   shift 2
   for part in "$@"; do
     [[ $text == *"$part"* ]] || {
-      echo "$what: “$part” is not in what docker-compose understood:" >&2
+      echo "$what: '$part' is not in what docker-compose understood:" >&2
       echo "$text" >&2
       exit 1
     }
