@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What several pages show.
 
+mod bit_by_bit;
 mod choice;
 mod diff;
 mod log_model;
@@ -10,6 +11,7 @@ mod problem_view;
 mod rows;
 mod side_by_side;
 
+pub(super) use bit_by_bit::{BitByBit, Deed};
 pub(super) use choice::whole_entries;
 pub(super) use diff::{code, diff};
 pub(super) use log_model::Kind;
