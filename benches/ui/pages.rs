@@ -37,7 +37,7 @@ async fn change(window: &gtk::Window, action: &str) -> (f64, f64) {
     let clock = gtk::prelude::NativeExt::surface(window).unwrap().frame_clock();
     let (to, from) = async_channel::bounded::<()>(1);
     let (laid, painted) = (Rc::new(Cell::new(None)), Rc::new(Cell::new(None)));
-    let layout = clock.connect_paint(glib::clone!(
+    let layout = clock.connect_layout(glib::clone!(
         #[strong]
         laid,
         move |_| laid.set(laid.get().or(Some(computed())))

@@ -172,7 +172,7 @@ impl Window {
                 #[upgrade_or]
                 glib::ControlFlow::Break,
                 move || {
-                    window.assistant();
+                    window.assistant().prepare(window.imp().views.width());
                     glib::ControlFlow::Break
                 }
             ),

@@ -133,7 +133,7 @@ class App:
         until(f"the end of the words {words!r}", lambda: words not in self.texts(), patience)
 
     def focused(self):
-        for node in walk(self.root):
+        for node in walk(self.root, hidden=False):
             try:
                 if node.get_state_set().contains(Atspi.StateType.FOCUSED) and shown(node):
                     return node

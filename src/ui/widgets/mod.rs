@@ -2,6 +2,7 @@
 //! What several pages show.
 
 mod chart_view;
+mod bit_by_bit;
 mod choice;
 mod diff;
 mod log_model;
@@ -12,6 +13,7 @@ mod rows;
 mod side_by_side;
 
 pub(super) use chart_view::ChartView;
+pub(super) use bit_by_bit::{BitByBit, Deed};
 pub(super) use choice::whole_entries;
 pub(super) use diff::{code, diff};
 pub(super) use log_model::Kind;

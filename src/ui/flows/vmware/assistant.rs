@@ -126,6 +126,31 @@ impl Assistant {
         self.imp().state.borrow_mut().context = context.clone();
     }
 
+    /// Measures the pages one after the other, while nothing else is to be done: most of what a page costs when it is
+    /// first shown is the style and the size of each thing on it. `width`: of the window, in pixels.
+    pub(in crate::ui) fn prepare(&self, width: i32) {
+        let mut n = 0;
+        glib::idle_add_local_full(
+            glib::Priority::LOW,
+            glib::clone!(
+                #[weak(rename_to = assistant)]
+                self,
+                #[upgrade_or]
+                glib::ControlFlow::Break,
+                move || {
+                    let pages = assistant.imp().stack.pages();
+                    let Some(page) = pages.item(n).and_downcast::<gtk::StackPage>() else {
+                        return glib::ControlFlow::Break;
+                    };
+                    let (least, _, _, _) = page.child().measure(gtk::Orientation::Horizontal, -1);
+                    page.child().measure(gtk::Orientation::Vertical, width.max(least));
+                    n += 1;
+                    glib::ControlFlow::Continue
+                }
+            ),
+        );
+    }
+
     /// Begins anew.
     pub(in crate::ui) fn begin(&self, start: Start) {
         let imp = self.imp();

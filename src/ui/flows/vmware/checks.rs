@@ -6,7 +6,7 @@ use crate::detect::{Facts, Topic, VmwareRole};
 use crate::tell::{self, Mark, Row};
 use crate::ui::context::{Context, Shown};
 use crate::ui::i18n::{gettext, gettext_f, ngettext_f, told};
-use crate::ui::widgets::{PageHead, finding, mark_icon, text_row};
+use crate::ui::widgets::{BitByBit, Deed, PageHead, finding, mark_icon, text_row};
 use adw::prelude::*;
 use adw::subclass::prelude::*;
 use gtk::{CompositeTemplate, glib};
@@ -15,6 +15,13 @@ use std::time::Duration;
 
 /// How often is looked whether programs of VMware have ended.
 const AGAIN: Duration = Duration::from_secs(2);
+
+/// What the rows of the page say.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    busy: Vec<(String, String)>,
+    sections: Vec<(&'static str, Vec<Row>)>,
+}
 
 mod imp {
     use super::*;
@@ -28,6 +35,9 @@ mod imp {
         pub(super) head: TemplateChild<PageHead>,
         pub(super) groups: RefCell<Vec<adw::PreferencesGroup>>,
         pub(super) shown: Shown,
+        /// What the rows say.
+        pub(super) said: RefCell<Said>,
+        pub(super) making: BitByBit,
         pub(super) context: RefCell<Option<Context>>,
         pub(super) watching: Cell<bool>,
     }
@@ -68,56 +78,72 @@ glib::wrapper! {
 impl ChecksPage {
     fn set_up(&self) {}
 
-    fn add(&self, title: &str, text: &str, rows: &[gtk::Widget]) {
+    /// A group, and a way to add a row to it, which is made by then.
+    fn add(&self, title: &str, text: &str) -> impl Fn(Make) -> Deed + use<> {
         let group = adw::PreferencesGroup::builder().title(title).description(text).build();
-        for row in rows {
-            group.add(row);
-        }
         self.imp().page.add(&group);
-        self.imp().groups.borrow_mut().push(group);
+        self.imp().groups.borrow_mut().push(group.clone());
+        move |make| {
+            let group = group.clone();
+            Box::new(move || group.add(&make()))
+        }
     }
 
     fn fill(&self, facts: &Facts) {
         let imp = self.imp();
-        for group in imp.groups.borrow_mut().drain(..) {
-            imp.page.remove(&group);
-        }
-        let sections: Vec<(&str, Vec<Row>)> = tell::SECTIONS
+        let sections = tell::SECTIONS
             .iter()
             .map(|(title, topics)| (*title, topics.iter().flat_map(|t| tell::findings(facts, *t)).collect()))
             .collect();
-        let busy = busy(facts);
-        if !busy.is_empty() {
-            let rows: Vec<gtk::Widget> =
-                busy.iter().map(|(name, text)| text_row(name, text).upcast()).collect();
-            self.add(
-                &gettext("Please close these programs"),
-                &gettext("They use the modules. This page looks again by itself, and goes on when they have ended."),
-                &rows,
-            );
+        let said = Said { busy: busy(facts), sections };
+        if !said.busy.is_empty() {
             self.watch();
         }
-        let open: Vec<gtk::Widget> = sections
+        // New rows take longer to lay out than a frame lasts: those that say the same stay.
+        if *imp.said.borrow() == said {
+            return;
+        }
+        imp.making.clear();
+        for group in imp.groups.borrow_mut().drain(..) {
+            imp.page.remove(&group);
+        }
+        let mut deeds: Vec<Deed> = Vec::new();
+        if !said.busy.is_empty() {
+            let add = self.add(
+                &gettext("Please close these programs"),
+                &gettext("They use the modules. This page looks again by itself, and goes on when they have ended."),
+            );
+            for (name, text) in said.busy.clone() {
+                deeds.push(add(Box::new(move || text_row(&name, &text).upcast())));
+            }
+        }
+        let open: Vec<Row> = said
+            .sections
             .iter()
             .filter(|(title, _)| *title != "For virtual machines")
             .flat_map(|(_, rows)| rows)
             .filter(|r| needs_a_look(r.mark))
-            .map(|r| finding(r).upcast())
+            .cloned()
             .collect();
         if open.is_empty() {
             imp.head
                 .set_text(gettext("Everything that was looked at is as it should be. Nothing was changed."));
         } else {
             imp.head.set_text(gettext("What the assistant saw on this machine. Nothing was changed."));
-            self.add(
+            let add = self.add(
                 &gettext("Worth a look"),
                 &gettext("You can go on: what really stands in the way is said before anything is changed."),
-                &open,
             );
+            for row in open {
+                deeds.push(add(Box::new(move || finding(&row).upcast())));
+            }
         }
-        let all: Vec<gtk::Widget> =
-            sections.iter().map(|(title, rows)| section(title, rows).upcast()).collect();
-        self.add(&gettext("All that was looked at"), "", &all);
+        let add = self.add(&gettext("All that was looked at"), "");
+        for (title, rows) in said.sections.clone() {
+            deeds.push(add(Box::new(move || section(title, &rows).upcast())));
+        }
+        imp.said.replace(said);
+        imp.making.begin(self, deeds);
     }
 
     /// Looks again and again, as long as the page is shown and programs are in the way.
@@ -156,6 +182,9 @@ impl ChecksPage {
         }
     }
 }
+
+/// Makes a row.
+type Make = Box<dyn FnOnce() -> gtk::Widget>;
 
 /// Programs that a person should close: (name, whose and which).
 fn busy(facts: &Facts) -> Vec<(String, String)> {

@@ -3,10 +3,10 @@
 
 use super::state::{FlowPage, State};
 use crate::detect::{Facts, Finding, Topic};
-use crate::tell;
+use crate::tell::{self, Row};
 use crate::ui::context::Shown;
 use crate::ui::i18n::{gettext, gettext_f, told};
-use crate::ui::widgets::{PageHead, clear, finding};
+use crate::ui::widgets::{BitByBit, Deed, PageHead, clear, finding};
 use adw::prelude::*;
 use adw::subclass::prelude::*;
 use gtk::{CompositeTemplate, glib};
@@ -36,6 +36,9 @@ mod imp {
         pub(super) shown: Shown,
         pub(super) rows: RefCell<Vec<gtk::Widget>>,
         pub(super) reasons: RefCell<Vec<adw::ActionRow>>,
+        /// What the rows and the reasons say.
+        pub(super) said: RefCell<(Vec<Row>, Vec<Row>)>,
+        pub(super) making: BitByBit,
     }
 
     #[glib::object_subclass]
@@ -76,15 +79,6 @@ impl HardwarePage {
 
     fn fill(&self, facts: &Facts) {
         let imp = self.imp();
-        clear(&imp.list, &mut imp.rows.borrow_mut());
-        for found in TOPICS.iter().flat_map(|t| tell::findings(facts, *t)) {
-            let row = finding(&found);
-            imp.list.add(&row);
-            imp.rows.borrow_mut().push(row.upcast());
-        }
-        for row in imp.reasons.borrow_mut().drain(..) {
-            imp.parts.remove(&row);
-        }
         match &facts.score {
             Finding::Seen(score) => {
                 let (points, max) = (score.points.to_string(), score.max.to_string());
@@ -99,12 +93,44 @@ impl HardwarePage {
         }
         imp.level.set_visible(facts.score.is_seen());
         // The first line is the sum, the last the recommended mode: both have places of their own.
-        let parts = tell::findings(facts, Topic::Score);
-        for part in parts.iter().filter(|r| r.label != "Score" && r.label != "Recommended") {
-            let row = finding(part);
-            imp.parts.add_row(&row);
-            imp.reasons.borrow_mut().push(row);
+        let mut parts = tell::findings(facts, Topic::Score);
+        parts.retain(|r| r.label != "Score" && r.label != "Recommended");
+        let said = (TOPICS.iter().flat_map(|t| tell::findings(facts, *t)).collect(), parts);
+        // New rows take longer to lay out than a frame lasts: those that say the same stay.
+        if *imp.said.borrow() == said {
+            return;
         }
+        imp.making.clear();
+        clear(&imp.list, &mut imp.rows.borrow_mut());
+        for row in imp.reasons.borrow_mut().drain(..) {
+            imp.parts.remove(&row);
+        }
+        let rows = said.0.clone().into_iter().map(|found| self.deed(move |page| page.add(&found)));
+        let reasons = said.1.clone().into_iter().map(|found| self.deed(move |page| page.add_reason(&found)));
+        let deeds = rows.chain(reasons).collect();
+        imp.said.replace(said);
+        imp.making.begin(self, deeds);
+    }
+
+    fn deed(&self, act: impl FnOnce(&Self) + 'static) -> Deed {
+        let page = self.downgrade();
+        Box::new(move || {
+            if let Some(page) = page.upgrade() {
+                act(&page);
+            }
+        })
+    }
+
+    fn add(&self, found: &Row) {
+        let row = finding(found);
+        self.imp().list.add(&row);
+        self.imp().rows.borrow_mut().push(row.upcast());
+    }
+
+    fn add_reason(&self, found: &Row) {
+        let row = finding(found);
+        self.imp().parts.add_row(&row);
+        self.imp().reasons.borrow_mut().push(row);
     }
 }
 

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What makes a page may take longer than a frame: it is made frame by frame, from the top.
+
+use gtk::glib;
+use gtk::prelude::*;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How long rows are made in one frame. What they cost to lay out and to draw comes on top.
+const SLICE: Duration = Duration::from_millis(3);
+
+/// One thing that is done: a row that is made and added.
+pub(in crate::ui) type Deed = Box<dyn FnOnce()>;
+
+/// Things that wait for their frame.
+#[derive(Default)]
+pub(in crate::ui) struct BitByBit {
+    waiting: Rc<RefCell<VecDeque<Deed>>>,
+    ticking: Rc<Cell<bool>>,
+}
+
+impl std::fmt::Debug for BitByBit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BitByBit({})", self.waiting.borrow().len())
+    }
+}
+
+impl BitByBit {
+    /// Forgets what was still to be done.
+    pub(in crate::ui) fn clear(&self) {
+        self.waiting.borrow_mut().clear();
+    }
+
+    /// Does these things in their order: some at once, the others in the frames that follow, as long as the widget is
+    /// shown.
+    pub(in crate::ui) fn begin(&self, shown: &impl IsA<gtk::Widget>, deeds: Vec<Deed>) {
+        self.waiting.replace(deeds.into());
+        if go_on(&self.waiting) && !self.ticking.replace(true) {
+            let (waiting, ticking) = (self.waiting.clone(), self.ticking.clone());
+            shown.add_tick_callback(move |_, _| {
+                if go_on(&waiting) {
+                    return glib::ControlFlow::Continue;
+                }
+                ticking.set(false);
+                glib::ControlFlow::Break
+            });
+        }
+    }
+}
+
+/// Does what one frame has time for; whether something is left.
+fn go_on(waiting: &RefCell<VecDeque<Deed>>) -> bool {
+    let began = Instant::now();
+    while began.elapsed() < SLICE {
+        let next = waiting.borrow_mut().pop_front();
+        match next {
+            Some(deed) => deed(),
+            None => return false,
+        }
+    }
+    !waiting.borrow().is_empty()
+}
