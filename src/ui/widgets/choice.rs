@@ -53,7 +53,7 @@ pub(in crate::ui) fn whole_entries(choice: &impl IsA<gtk::Widget>) {
     ));
     choice.set_property("list-factory", &factory);
     if choice.is::<adw::ComboRow>() {
-        choice.set_property("factory", &in_row());
+        choice.set_property("factory", in_row());
     }
     choice.connect_notify_local(Some("selected-item"), move |choice, _| {
         entries.borrow_mut().retain(|item| item.upgrade().inspect(|item| show(item, choice)).is_some());

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What several pages show.
 
-mod chart_view;
 mod bit_by_bit;
+mod chart_view;
 mod choice;
 mod diff;
 mod log_model;
@@ -12,8 +12,8 @@ mod problem_view;
 mod rows;
 mod side_by_side;
 
-pub(super) use chart_view::ChartView;
 pub(super) use bit_by_bit::{BitByBit, Deed};
+pub(super) use chart_view::ChartView;
 pub(super) use choice::whole_entries;
 pub(super) use diff::{code, diff};
 pub(super) use log_model::Kind;
