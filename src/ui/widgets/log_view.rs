@@ -110,7 +110,22 @@ mod imp {
         }
     }
 
-    impl WidgetImpl for LogView {}
+    impl WidgetImpl for LogView {
+        fn focus(&self, direction: gtk::DirectionType) -> bool {
+            // Tab would go from line to line: arrows do. It leads on from the lines, or back to what is above them.
+            if self.scroll.focus_child().is_none() {
+                return self.parent_focus(direction);
+            }
+            match direction {
+                gtk::DirectionType::TabForward => false,
+                gtk::DirectionType::TabBackward => {
+                    let above = std::iter::successors(self.scroll.prev_sibling(), |w| w.prev_sibling());
+                    above.into_iter().any(|w| w.child_focus(direction))
+                }
+                _ => self.parent_focus(direction),
+            }
+        }
+    }
     impl BoxImpl for LogView {}
 }
 
