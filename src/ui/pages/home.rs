@@ -107,8 +107,13 @@ impl HomePage {
         context.machine.connect_changed(move |place| {
             let name = machines::name(place);
             button.set_label(&name);
+            // A long name, and a narrow window: cut, and told in full where the pointer rests.
+            if let Some(label) = button.child().and_downcast::<gtk::Label>() {
+                label.set_ellipsize(gtk::pango::EllipsizeMode::End);
+            }
             let label = gettext_f("Machine: {name}", &[("name", &name)]);
             button.update_property(&[gtk::accessible::Property::Label(&label)]);
+            button.set_tooltip_text(Some(&label));
         });
     }
 
