@@ -113,7 +113,9 @@ mod imp {
     impl WidgetImpl for LogView {
         fn focus(&self, direction: gtk::DirectionType) -> bool {
             // Tab would go from line to line: arrows do. It leads on from the lines, or back to what is above them.
-            if self.scroll.focus_child().is_none() {
+            // A box remembers its child that had the focus last: the window knows which has it now.
+            let focus = self.obj().root().and_then(|root| root.focus());
+            if !focus.is_some_and(|widget| widget.is_ancestor(&*self.scroll)) {
                 return self.parent_focus(direction);
             }
             match direction {
