@@ -138,7 +138,6 @@ impl Sandbox {
     /// # Errors
     /// When bubblewrap is missing or cannot make a sandbox.
     pub fn new(host: &Host, work: &Path, user: BuildUser) -> Result<Self, SandboxError> {
-        let version = version(host)?;
         let view = if host.kind() == HostKind::PartialRoot {
             let mut view = View::of_system(&Root::open(Path::new("/"))?)?;
             view.show_kernels_of(host.root())?;
@@ -146,16 +145,7 @@ impl Sandbox {
         } else {
             View::of_system(host.root())?
         };
-        let mut sandbox = Self {
-            view,
-            work: work.to_owned(),
-            user,
-            form: Form::UserNamespace { sealed: false },
-            version,
-            online: false,
-        };
-        sandbox.settle(host)?;
-        Ok(sandbox)
+        Self::with_view(host, view, work, user)
     }
 
     /// A sandbox with the programs of the running machine, whatever is built or tried; `host` is the running
@@ -164,14 +154,17 @@ impl Sandbox {
     /// # Errors
     /// As [`Sandbox::new`].
     pub fn of_machine(host: &Host, work: &Path, user: BuildUser) -> Result<Self, SandboxError> {
-        let version = version(host)?;
         let view = View::of_system(&Root::open(Path::new("/"))?)?;
+        Self::with_view(host, view, work, user)
+    }
+
+    fn with_view(host: &Host, view: View, work: &Path, user: BuildUser) -> Result<Self, SandboxError> {
         let mut sandbox = Self {
             view,
             work: work.to_owned(),
             user,
             form: Form::UserNamespace { sealed: false },
-            version,
+            version: version(host)?,
             online: false,
         };
         sandbox.settle(host)?;

@@ -37,6 +37,11 @@ impl Workload {
     pub const ALL: [Self; 6] =
         [Self::Modules, Self::Start, Self::Disk, Self::Memory, Self::Cpu, Self::Scheduler];
 
+    /// Whether it takes seconds and needs nothing that is not here; the others take minutes, or packages.
+    pub fn is_quick(self) -> bool {
+        matches!(self, Self::Memory | Self::Cpu | Self::Scheduler)
+    }
+
     /// Its name on the command line.
     pub fn id(self) -> &'static str {
         match self {

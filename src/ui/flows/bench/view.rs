@@ -130,9 +130,8 @@ impl BenchView {
     fn set_up(&self) {
         let imp = self.imp();
         for workload in Workload::ALL {
-            // What takes seconds and needs nothing is picked; the rest takes minutes, or packages.
-            let quick = matches!(workload, Workload::Memory | Workload::Cpu | Workload::Scheduler);
-            let check = gtk::CheckButton::builder().active(quick).valign(gtk::Align::Center).build();
+            let check =
+                gtk::CheckButton::builder().active(workload.is_quick()).valign(gtk::Align::Center).build();
             check.connect_toggled(glib::clone!(
                 #[weak(rename_to = view)]
                 self,
