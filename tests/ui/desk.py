@@ -6,6 +6,7 @@ Runs inside desk.sh: a screen with a window manager, a session bus, the practice
 """
 
 import contextlib
+import functools
 import gettext
 import os
 import re
@@ -13,11 +14,12 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 
 import gi
 
 gi.require_version("Atspi", "2.0")
-from gi.repository import Atspi  # noqa: E402
+from gi.repository import Atspi, GLib  # noqa: E402
 
 # Seconds; an emulated machine needs more.
 PATIENCE = int(os.environ.get("DESK_PATIENCE", "30"))
@@ -46,9 +48,28 @@ def until(what, look, patience=PATIENCE):
             if app.process.poll() is not None:
                 raise Failed(f"the assistant ended with status {app.process.returncode}")
         if time.monotonic() > end:
-            what = what() if callable(what) else what
+            try:
+                what = what() if callable(what) else what
+            except Exception as why:  # what was looked at is gone altogether
+                what = f"{why}, while telling what is there instead"
             raise Failed(f"did not come within {patience} s: {what}")
         time.sleep(0.05)
+
+
+def steady(look):
+    """A look at the screen that begins again when a widget goes away in the middle of it."""
+
+    @functools.wraps(look)
+    def looks(*what, **how):
+        for more in reversed(range(20)):
+            try:
+                return look(*what, **how)
+            except GLib.Error:
+                if not more:
+                    raise
+                time.sleep(0.05)
+
+    return looks
 
 
 def walk(node, hidden=True):
@@ -120,6 +141,7 @@ class App:
         name = name and _(name)
         return until(f"a {role} called {name!r}", lambda: next(self.all(role, name), None), patience)
 
+    @steady
     def texts(self):
         """All words on the screen."""
         return "\n".join(text_of(n) for n in self.all() if n.get_role_name() in ("label", "text", "heading"))
@@ -132,6 +154,7 @@ class App:
         words = _(words)
         until(f"the end of the words {words!r}", lambda: words not in self.texts(), patience)
 
+    @steady
     def focused(self):
         for node in walk(self.root, hidden=False):
             try:
@@ -196,6 +219,7 @@ class App:
                 self.key("Tab")
         raise Failed(f"keys do not lead to the row {name!r}")
 
+    @steady
     def unnamed(self):
         """Controls on the screen that have no name."""
         controls = {
@@ -272,7 +296,8 @@ def run(cases):
             folder = os.environ.get("SHOTS")
             if folder:
                 picture(f"{folder}/failed-{case.__name__}.png")
-            print(f"FAILED  {case.__name__}: {why}", flush=True)
+            print(f"FAILED  {case.__name__} ({time.monotonic() - began:.1f} s): {why}", flush=True)
+            traceback.print_exc()
             # The next case begins with a window of its own.
             for app in list(App.open):
                 app.close()

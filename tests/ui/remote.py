@@ -46,18 +46,22 @@ def server():
 
 
 class Other(App):
-    """A window of a process that ssh started."""
+    """A window of a process that ssh started, with these words in it."""
 
-    def __init__(self, app):  # pylint: disable=super-init-not-called
+    def __init__(self, app, words):  # pylint: disable=super-init-not-called
         self.app = app
-        self.root = until("a window of ssh's question", self._find)
+        self.words = _(words)
+        self.root = until(f"a window of ssh's question with {self.words!r}", self._find)
 
     def _find(self):
         desktop = Atspi.get_desktop(0)
         for i in range(desktop.get_child_count()):
-            other = desktop.get_child_at_index(i)
-            if other and other.get_process_id() != self.app.process.pid and other.get_child_count() > 0:
-                return other
+            try:
+                self.root = desktop.get_child_at_index(i)
+                if self.root.get_process_id() != self.app.process.pid and self.words in self.texts():
+                    return self.root
+            except GLib.Error:  # one that ends just now
+                continue
         return None
 
     def press(self, *what, **how):
@@ -87,13 +91,11 @@ def another_machine_is_chosen_and_looked_at():
     if shots:
         picture(f"{shots}/remote-1-choose.png")
     app.press("push button", "Choose", begins=True)
-    trust = Other(app)
-    trust.wait_for("Trust This Machine?")
+    trust = Other(app, "Trust This Machine?")
     if shots:
         picture(f"{shots}/remote-2-trust.png")
     trust.press("push button", "Trust", begins=True)
-    asked = until("the question for ssh's password", lambda: (o := Other(app)) and (
-        _("Password for Another Machine") in o.texts()) and o)
+    asked = Other(app, "Password for Another Machine")
     type_in(asked, "Password", PASSWORD)
     if shots:
         picture(f"{shots}/remote-3-password.png")

@@ -8,7 +8,7 @@ import pwd
 import subprocess
 import time
 
-from desk import App, Atspi, Failed, picture, run, shown, text_of, until, walk
+from desk import App, Atspi, Failed, picture, run, shown, steady, text_of, until, walk
 
 PATIENT = 240
 
@@ -263,7 +263,7 @@ def shot(name):
 
 def pick(app, wanted):
     """Picks these workloads and no others."""
-    for node in list(app.all("check box")):
+    for node in steady(lambda: list(app.all("check box")))():
         name = node.get_name() or ""
         on = node.get_state_set().contains(Atspi.StateType.CHECKED)
         if on != (name in wanted):
