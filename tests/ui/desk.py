@@ -23,6 +23,8 @@ from gi.repository import Atspi, GLib  # noqa: E402
 
 # Seconds; an emulated machine needs more.
 PATIENCE = int(os.environ.get("DESK_PATIENCE", "30"))
+# Seconds between two looks. A look asks the assistant for every widget, which an emulated processor is busy with for long.
+PAUSE = float(os.environ.get("DESK_PAUSE", "0.05"))
 
 LANGUAGE = os.environ.get("LANGUAGE", "")
 # The words of the language that the assistant speaks here, from the catalogue that was installed with it.
@@ -53,7 +55,7 @@ def until(what, look, patience=PATIENCE):
             except Exception as why:  # what was looked at is gone altogether
                 what = f"{why}, while telling what is there instead"
             raise Failed(f"did not come within {patience} s: {what}")
-        time.sleep(0.05)
+        time.sleep(PAUSE)
 
 
 def steady(look):

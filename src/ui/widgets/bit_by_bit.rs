@@ -6,10 +6,6 @@ use gtk::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
-
-/// How long rows are made in one frame. What they cost to lay out and to draw comes on top.
-const SLICE: Duration = Duration::from_millis(3);
 
 /// One thing that is done: a row that is made and added.
 pub(in crate::ui) type Deed = Box<dyn FnOnce()>;
@@ -33,11 +29,10 @@ impl BitByBit {
         self.waiting.borrow_mut().clear();
     }
 
-    /// Does these things in their order: some at once, the others in the frames that follow, as long as the widget is
-    /// shown.
+    /// Does these things in their order, one in each of the frames that follow, as long as the widget is shown.
     pub(in crate::ui) fn begin(&self, shown: &impl IsA<gtk::Widget>, deeds: Vec<Deed>) {
         self.waiting.replace(deeds.into());
-        if go_on(&self.waiting) && !self.ticking.replace(true) {
+        if !self.ticking.replace(true) {
             let (waiting, ticking) = (self.waiting.clone(), self.ticking.clone());
             shown.add_tick_callback(move |_, _| {
                 if go_on(&waiting) {
@@ -50,15 +45,12 @@ impl BitByBit {
     }
 }
 
-/// Does what one frame has time for; whether something is left.
+/// Does the next thing; whether something is left. To make a row takes half a millisecond, to lay it out for the first time
+/// up to seven: two of them and what else a new page needs do not fit into the 16 ms of a frame.
 fn go_on(waiting: &RefCell<VecDeque<Deed>>) -> bool {
-    let began = Instant::now();
-    while began.elapsed() < SLICE {
-        let next = waiting.borrow_mut().pop_front();
-        match next {
-            Some(deed) => deed(),
-            None => return false,
-        }
+    let next = waiting.borrow_mut().pop_front();
+    if let Some(deed) = next {
+        deed();
     }
     !waiting.borrow().is_empty()
 }

@@ -129,6 +129,8 @@ impl Assistant {
     /// Measures the pages one after the other, while nothing else is to be done: most of what a page costs when it is
     /// first shown is the style and the size of each thing on it. `width`: of the window, in pixels.
     pub(in crate::ui) fn prepare(&self, width: i32) {
+        // What this page says depends on the machine alone.
+        FlowPage::show(&*self.imp().mode, &self.imp().state.borrow());
         let mut n = 0;
         glib::idle_add_local_full(
             glib::Priority::LOW,

@@ -6,7 +6,7 @@ use crate::detect::{Facts, Topic, VmwareRole};
 use crate::tell::{self, Mark, Row};
 use crate::ui::context::{Context, Shown};
 use crate::ui::i18n::{gettext, gettext_f, ngettext_f, told};
-use crate::ui::widgets::{BitByBit, Deed, PageHead, finding, mark_icon, text_row};
+use crate::ui::widgets::{BitByBit, Deed, Findings, PageHead, mark_icon, text_row};
 use adw::prelude::*;
 use adw::subclass::prelude::*;
 use gtk::{CompositeTemplate, glib};
@@ -15,13 +15,6 @@ use std::time::Duration;
 
 /// How often is looked whether programs of VMware have ended.
 const AGAIN: Duration = Duration::from_secs(2);
-
-/// What the rows of the page say.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Said {
-    busy: Vec<(String, String)>,
-    sections: Vec<(&'static str, Vec<Row>)>,
-}
 
 mod imp {
     use super::*;
@@ -35,8 +28,9 @@ mod imp {
         pub(super) head: TemplateChild<PageHead>,
         pub(super) groups: RefCell<Vec<adw::PreferencesGroup>>,
         pub(super) shown: Shown,
-        /// What the rows say.
-        pub(super) said: RefCell<Said>,
+        /// The programs in the way that are listed: (name, whose and which).
+        pub(super) busy: RefCell<Vec<(String, String)>>,
+        pub(super) findings: Findings,
         pub(super) making: BitByBit,
         pub(super) context: RefCell<Option<Context>>,
         pub(super) watching: Cell<bool>,
@@ -91,40 +85,36 @@ impl ChecksPage {
 
     fn fill(&self, facts: &Facts) {
         let imp = self.imp();
-        let sections = tell::SECTIONS
+        let sections: Vec<(&str, Vec<Row>)> = tell::SECTIONS
             .iter()
             .map(|(title, topics)| (*title, topics.iter().flat_map(|t| tell::findings(facts, *t)).collect()))
             .collect();
-        let said = Said { busy: busy(facts), sections };
-        if !said.busy.is_empty() {
+        let busy = busy(facts);
+        if !busy.is_empty() {
             self.watch();
         }
-        // New rows take longer to lay out than a frame lasts: those that say the same stay.
-        if *imp.said.borrow() == said {
+        let sections_with_doubts = sections.iter().filter(|(title, _)| *title != "For virtual machines");
+        let open: Vec<&Row> =
+            sections_with_doubts.flat_map(|(_, rows)| rows).filter(|r| needs_a_look(r.mark)).collect();
+        let all: Vec<&Row> = open.iter().copied().chain(sections.iter().flat_map(|(_, rows)| rows)).collect();
+        if *imp.busy.borrow() == busy && imp.findings.say(&all) {
             return;
         }
         imp.making.clear();
         for group in imp.groups.borrow_mut().drain(..) {
             imp.page.remove(&group);
         }
+        imp.findings.clear();
         let mut deeds: Vec<Deed> = Vec::new();
-        if !said.busy.is_empty() {
+        if !busy.is_empty() {
             let add = self.add(
                 &gettext("Please close these programs"),
                 &gettext("They use the modules. This page looks again by itself, and goes on when they have ended."),
             );
-            for (name, text) in said.busy.clone() {
+            for (name, text) in busy.clone() {
                 deeds.push(add(Box::new(move || text_row(&name, &text).upcast())));
             }
         }
-        let open: Vec<Row> = said
-            .sections
-            .iter()
-            .filter(|(title, _)| *title != "For virtual machines")
-            .flat_map(|(_, rows)| rows)
-            .filter(|r| needs_a_look(r.mark))
-            .cloned()
-            .collect();
         if open.is_empty() {
             imp.head
                 .set_text(gettext("Everything that was looked at is as it should be. Nothing was changed."));
@@ -135,14 +125,16 @@ impl ChecksPage {
                 &gettext("You can go on: what really stands in the way is said before anything is changed."),
             );
             for row in open {
-                deeds.push(add(Box::new(move || finding(&row).upcast())));
+                let row = imp.findings.next(row);
+                deeds.push(add(Box::new(move || row().upcast())));
             }
         }
         let add = self.add(&gettext("All that was looked at"), "");
-        for (title, rows) in said.sections.clone() {
-            deeds.push(add(Box::new(move || section(title, &rows).upcast())));
+        for (title, found) in sections {
+            let rows = found.iter().map(|row| imp.findings.next(row)).collect();
+            deeds.push(add(Box::new(move || section(title, &found, rows).upcast())));
         }
-        imp.said.replace(said);
+        imp.busy.replace(busy);
         imp.making.begin(self, deeds);
     }
 
@@ -204,11 +196,14 @@ fn needs_a_look(mark: Mark) -> bool {
     matches!(mark, Mark::Warning | Mark::Bad | Mark::Unknown)
 }
 
-/// A section that opens to its rows.
-fn section(title: &str, rows: &[Row]) -> adw::ExpanderRow {
-    let n = rows.iter().filter(|r| needs_a_look(r.mark)).count();
-    let worst = rows.iter().map(|r| r.mark).find(|m| *m == Mark::Bad);
-    let worst = worst.or_else(|| rows.iter().map(|r| r.mark).find(|m| needs_a_look(*m)));
+/// A section that opens to its rows, which are made by then.
+fn section<F>(title: &str, found: &[Row], mut rows: Vec<F>) -> adw::ExpanderRow
+where
+    F: Fn() -> adw::ActionRow + 'static,
+{
+    let n = found.iter().filter(|r| needs_a_look(r.mark)).count();
+    let worst = found.iter().map(|r| r.mark).find(|m| *m == Mark::Bad);
+    let worst = worst.or_else(|| found.iter().map(|r| r.mark).find(|m| needs_a_look(*m)));
     let text = if n == 0 {
         gettext("All good")
     } else {
@@ -218,12 +213,14 @@ fn section(title: &str, rows: &[Row]) -> adw::ExpanderRow {
     expander.add_prefix(&mark_icon(worst.unwrap_or(Mark::Good)));
     // Most are never opened: the rows of a section are made when it is, but for one: an empty one looks as if it
     // could not be opened.
-    let Some((first, rest)) = rows.split_first() else { return expander };
-    expander.add_row(&finding(first));
-    let rows = RefCell::new(Some(rest.to_vec()));
+    if rows.is_empty() {
+        return expander;
+    }
+    expander.add_row(&rows.remove(0)());
+    let rows = RefCell::new(rows);
     expander.connect_expanded_notify(move |expander| {
-        for row in rows.take().into_iter().flatten() {
-            expander.add_row(&finding(&row));
+        for row in rows.take() {
+            expander.add_row(&row());
         }
     });
     expander

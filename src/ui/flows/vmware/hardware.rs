@@ -6,7 +6,7 @@ use crate::detect::{Facts, Finding, Topic};
 use crate::tell::{self, Row};
 use crate::ui::context::Shown;
 use crate::ui::i18n::{gettext, gettext_f, told};
-use crate::ui::widgets::{BitByBit, Deed, PageHead, clear, finding};
+use crate::ui::widgets::{BitByBit, Deed, Findings, PageHead, clear};
 use adw::prelude::*;
 use adw::subclass::prelude::*;
 use gtk::{CompositeTemplate, glib};
@@ -37,7 +37,7 @@ mod imp {
         pub(super) rows: RefCell<Vec<gtk::Widget>>,
         pub(super) reasons: RefCell<Vec<adw::ActionRow>>,
         /// What the rows and the reasons say.
-        pub(super) said: RefCell<(Vec<Row>, Vec<Row>)>,
+        pub(super) findings: Findings,
         pub(super) making: BitByBit,
     }
 
@@ -95,9 +95,8 @@ impl HardwarePage {
         // The first line is the sum, the last the recommended mode: both have places of their own.
         let mut parts = tell::findings(facts, Topic::Score);
         parts.retain(|r| r.label != "Score" && r.label != "Recommended");
-        let said = (TOPICS.iter().flat_map(|t| tell::findings(facts, *t)).collect(), parts);
-        // New rows take longer to lay out than a frame lasts: those that say the same stay.
-        if *imp.said.borrow() == said {
+        let found: Vec<Row> = TOPICS.iter().flat_map(|t| tell::findings(facts, *t)).collect();
+        if imp.findings.say(&found.iter().chain(&parts).collect::<Vec<_>>()) {
             return;
         }
         imp.making.clear();
@@ -105,10 +104,19 @@ impl HardwarePage {
         for row in imp.reasons.borrow_mut().drain(..) {
             imp.parts.remove(&row);
         }
-        let rows = said.0.clone().into_iter().map(|found| self.deed(move |page| page.add(&found)));
-        let reasons = said.1.clone().into_iter().map(|found| self.deed(move |page| page.add_reason(&found)));
-        let deeds = rows.chain(reasons).collect();
-        imp.said.replace(said);
+        imp.findings.clear();
+        let rows: Vec<Deed> = found
+            .iter()
+            .map(|found| {
+                let row = imp.findings.next(found);
+                self.deed(move |page| page.add(row()))
+            })
+            .collect();
+        let reasons = parts.iter().map(|found| {
+            let row = imp.findings.next(found);
+            self.deed(move |page| page.add_reason(row()))
+        });
+        let deeds = rows.into_iter().chain(reasons).collect();
         imp.making.begin(self, deeds);
     }
 
@@ -121,14 +129,12 @@ impl HardwarePage {
         })
     }
 
-    fn add(&self, found: &Row) {
-        let row = finding(found);
+    fn add(&self, row: adw::ActionRow) {
         self.imp().list.add(&row);
         self.imp().rows.borrow_mut().push(row.upcast());
     }
 
-    fn add_reason(&self, found: &Row) {
-        let row = finding(found);
+    fn add_reason(&self, row: adw::ActionRow) {
         self.imp().parts.add_row(&row);
         self.imp().reasons.borrow_mut().push(row);
     }
