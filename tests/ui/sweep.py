@@ -5,6 +5,7 @@ inside the window; the keyboard reaches the controls in the order one reads, and
 The first argument says how far the tour goes, the second (optional) the width that the window may have.
 """
 
+import gettext
 import os
 import subprocess
 import sys
@@ -19,8 +20,9 @@ FAR, WIDTH = sys.argv.pop(1), int(sys.argv.pop(1)) if len(sys.argv) > 1 else 0
 LEAST = 44
 RIGHT_TO_LEFT = os.environ.get("LANGUAGE") == "ar"
 TOUCHED = ["push button", "toggle button", "radio button", "check box", "switch", "combo box", "entry", "text", "link"]
-# The desktop's own, at the top of the window: their size is the theme's.
-THEIRS = {"Minimize", "Maximize", "Close", "Restore"}
+# The desktop's own, at the top of the window: their size is the theme's, their names are GTK's.
+GTKS = gettext.translation("gtk40", "/usr/share/locale", [os.environ.get("LANGUAGE") or "en"], fallback=True).gettext
+THEIRS = {name for word in ("Minimize", "Maximize", "Close", "Restore") for name in (word, GTKS(word))}
 
 
 def box(node):
@@ -96,6 +98,13 @@ def outside(app):
         # Above and below it may be scrolled to.
         if b.x < frame.x or b.x + b.width > frame.x + frame.width:
             yield f"not inside the window, which is {frame.width} px wide: {said(node)}"
+
+
+def holds(outer, inner):
+    """Whether a widget is somewhere within another."""
+    while inner is not None and inner != outer:
+        inner = inner.get_parent()
+    return inner is not None
 
 
 def before(a, b):
@@ -186,7 +195,7 @@ def round_the_page(app, focus, look):
             break
         if stops:
             last = stops[-1]
-            inside = now.get_parent() == last or last.get_parent() == now
+            inside = holds(last, now) or holds(now, last)
             if not inside and not before(last, now):
                 backwards += 1
                 # Round the end, once.

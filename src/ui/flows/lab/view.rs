@@ -173,7 +173,8 @@ impl LabView {
             imp.setup.refresh();
         }
         self.update();
-        if !imp.stack.child_focus(gtk::DirectionType::TabForward) {
+        // The first time, it is not in the window yet.
+        if self.root().is_some() && !imp.stack.child_focus(gtk::DirectionType::TabForward) {
             imp.next.grab_focus();
         }
     }
