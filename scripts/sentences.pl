@@ -13,7 +13,7 @@ while (<$list>) { chomp; $skip{$_} = 1 unless /^#/ }
 close $list;
 
 for my $file (@ARGV) {
-    next if $file =~ /tests?\.rs$/;
+    next if $file =~ /(?:tests?|testing|testkit|fake)\.rs$/;
     open my $in, '<', $file or die "$file: $!";
     my $text = do { local $/; <$in> };
     close $in;
@@ -44,8 +44,8 @@ sub keep {
     $said =~ s/^\((.*)\)$/$1/ unless $said =~ /^\([^)]*\(|\).*\)$/;
     return if $said =~ /\n|\\n|\\t|\\0|\\\\/ or $skip{$said};
     (my $plain = $said) =~ s/\{[^}]*\}/\0/g;
-    # Commands are not translated, nor is what they print, nor are names.
-    return if $plain =~ m{^[/.-]|^#|^[A-Z]+==|^w /|^--|^[\w.-]+ --\w|=\0|^\0[/.]\0} or $plain !~ /[a-z]{2,}/;
+    # Commands are not translated, nor is what they print, nor are names, expressions (`^...`) and markup.
+    return if $plain =~ m{^[/.^<-]|^#|^[A-Z]+==|^w /|^--|^[\w.-]+ --\w|=\0|^\0[/.]\0} or $plain !~ /[a-z]{2,}/;
     my $one = $plain =~ /^[A-Za-z][a-z]{3,}(?: [a-z]+)?$/;
     return unless $plain =~ /[a-z]{2,}.* \S|\S .*[a-z]{2,}/ or ($words and $one);
     # Too little that is fixed is found in anything.

@@ -201,7 +201,8 @@ fn split(sentence: &'static str) -> (Vec<&'static str>, Vec<&'static str>) {
     (fixed, places)
 }
 
-/// The values that make a pattern this text: the shortest that fit, from the left.
+/// The values that make a pattern this text: the shortest that fit, from the left. Beside others a value may be empty: not
+/// all is always said ("vmmon built{tried} and installed").
 fn values<'a>(fixed: &[&str], text: &'a str) -> Option<Vec<&'a str>> {
     let (first, rest) = fixed.split_first()?;
     let mut text = text.strip_prefix(first)?;
@@ -212,7 +213,7 @@ fn values<'a>(fixed: &[&str], text: &'a str) -> Option<Vec<&'a str>> {
         values.push(&text[..at]);
         text = &text[at + fixed.len()..];
     }
-    values.push(text.strip_suffix(last).filter(|value| !value.is_empty())?);
+    values.push(text.strip_suffix(last).filter(|value| !value.is_empty() || !middle.is_empty())?);
     Some(values)
 }
 
@@ -260,6 +261,8 @@ mod tests {
             ("built by {1} {2}", "gebaut mit {1} {2}"),
             ("it is not there", "es ist nicht da"),
             ("Nothing was changed.", "Nichts wurde geändert."),
+            ("{1} built{tried} and installed", "{1} gebaut{tried} und installiert"),
+            ("tried in a virtual machine", "in einer virtuellen Maschine probiert"),
         ];
         Table::new(pairs.into_iter().map(|(a, b)| (a, b.to_owned())))
     }
@@ -276,6 +279,14 @@ mod tests {
     #[test]
     fn the_sentence_that_says_most_is_meant() {
         assert_eq!(german().tell("the module vmmon is loaded"), "das Modul vmmon ist geladen");
+    }
+
+    #[test]
+    fn what_is_not_always_said_has_an_empty_place() {
+        let table = german();
+        assert_eq!(table.tell("vmmon built and installed"), "vmmon gebaut und installiert");
+        let told = table.tell("vmmon built, tried in a virtual machine and installed");
+        assert_eq!(told, "vmmon gebaut, in einer virtuellen Maschine probiert und installiert");
     }
 
     #[test]
