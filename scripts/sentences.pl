@@ -18,7 +18,7 @@ for my $file (@ARGV) {
     my $text = do { local $/; <$in> };
     close $in;
     if ($file =~ /\.toml$/) {
-        keep("$1", 1) while $text =~ /^\s*(?:title|what|helps|harms|caution|note) = "((?:[^"\\]|\\.)*)"/mg;
+        keep("$1", 1) while $text =~ /(?:^|\{|, )\s*(?:title|what|helps|harms|caution|note|reason) = "((?:[^"\\]|\\.)*)"/mg;
         next;
     }
     $text =~ s/#\[cfg\(test\)\]\s*(?:#\[[^\n]*\]\s*)*(?:pub(?:\([a-z]+\))? )?mod .*//s;
@@ -27,7 +27,7 @@ for my $file (@ARGV) {
     $text =~ s/(?:debug|trace|info|warn)!\((?:[^()]|\([^()]*\))*\)//g;
     $text =~ s/'(?:\\.|[^'\\])'/0/g;
     $text =~ s/r#+".*?"#+/0/gs;
-    my $words = $file =~ m{^src/tell/};
+    my $words = $file =~ m{^src/(?:tell/|flows/bench/(?:chart|document)\.rs)};
     keep("$1", $words) while $text =~ /"((?:[^"\\]|\\.)*)"/gs;
 }
 print "$_\n" for keys %seen;
@@ -45,7 +45,7 @@ sub keep {
     return if $said =~ /\n|\\n|\\t|\\0|\\\\/ or $skip{$said};
     (my $plain = $said) =~ s/\{[^}]*\}/\0/g;
     # Commands are not translated, nor is what they print, nor are names, expressions (`^...`) and markup.
-    return if $plain =~ m{^[/.^<-]|^#|^[A-Z]+==|^w /|^--|^[\w.-]+ --\w|=\0|^\0[/.]\0} or $plain !~ /[a-z]{2,}/;
+    return if $plain =~ m{^[/.^-]|^<[?\w\0]+[ >]|^#|^[A-Z]+==|^w /|^--|^[\w.-]+ --\w|=\0|^\0[/.]\0} or $plain !~ /[a-z]{2,}/;
     my $one = $plain =~ /^[A-Za-z][a-z]{3,}(?: [a-z]+)?$/;
     return unless $plain =~ /[a-z]{2,}.* \S|\S .*[a-z]{2,}/ or ($words and $one);
     # Too little that is fixed is found in anything.

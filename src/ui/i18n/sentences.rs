@@ -201,8 +201,8 @@ fn split(sentence: &'static str) -> (Vec<&'static str>, Vec<&'static str>) {
     (fixed, places)
 }
 
-/// The values that make a pattern this text: the shortest that fit, from the left. Beside others a value may be empty: not
-/// all is always said ("vmmon built{tried} and installed").
+/// The values that make a pattern this text: the shortest that fit, from the left. One that has words on both sides, or
+/// others beside it, may be empty: not all is always said ("vmmon built{tried} and installed").
 fn values<'a>(fixed: &[&str], text: &'a str) -> Option<Vec<&'a str>> {
     let (first, rest) = fixed.split_first()?;
     let mut text = text.strip_prefix(first)?;
@@ -213,7 +213,8 @@ fn values<'a>(fixed: &[&str], text: &'a str) -> Option<Vec<&'a str>> {
         values.push(&text[..at]);
         text = &text[at + fixed.len()..];
     }
-    values.push(text.strip_suffix(last).filter(|value| !value.is_empty() || !middle.is_empty())?);
+    let needed = middle.is_empty() && (first.is_empty() || last.is_empty());
+    values.push(text.strip_suffix(last).filter(|value| !needed || !value.is_empty())?);
     Some(values)
 }
 
@@ -262,6 +263,10 @@ mod tests {
             ("it is not there", "es ist nicht da"),
             ("Nothing was changed.", "Nichts wurde geändert."),
             ("{1} built{tried} and installed", "{1} gebaut{tried} und installiert"),
+            (
+                "a module does not compile{1}; look at gcc",
+                "ein Modul lässt sich nicht kompilieren{1}; sehen Sie gcc an",
+            ),
             ("tried in a virtual machine", "in einer virtuellen Maschine probiert"),
         ];
         Table::new(pairs.into_iter().map(|(a, b)| (a, b.to_owned())))
@@ -285,6 +290,8 @@ mod tests {
     fn what_is_not_always_said_has_an_empty_place() {
         let table = german();
         assert_eq!(table.tell("vmmon built and installed"), "vmmon gebaut und installiert");
+        let told = table.tell("a module does not compile; look at gcc");
+        assert_eq!(told, "ein Modul lässt sich nicht kompilieren; sehen Sie gcc an");
         let told = table.tell("vmmon built, tried in a virtual machine and installed");
         assert_eq!(told, "vmmon gebaut, in einer virtuellen Maschine probiert und installiert");
     }
