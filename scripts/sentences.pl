@@ -18,7 +18,7 @@ for my $file (@ARGV) {
     my $text = do { local $/; <$in> };
     close $in;
     if ($file =~ /\.toml$/) {
-        keep("$1", 1) while $text =~ /(?:^|\{|, )\s*(?:title|what|helps|harms|caution|note|reason) = "((?:[^"\\]|\\.)*)"/mg;
+        keep("$1", 1) while $text =~ /(?:^|\{|, )\s*(?:title|what|helps|harms|caution|note|reason|no_unlock) = "((?:[^"\\]|\\.)*)"/mg;
         next;
     }
     $text =~ s/#\[cfg\(test\)\]\s*(?:#\[[^\n]*\]\s*)*(?:pub(?:\([a-z]+\))? )?mod .*//s;
@@ -27,7 +27,7 @@ for my $file (@ARGV) {
     $text =~ s/(?:debug|trace|info|warn)!\((?:[^()]|\([^()]*\))*\)//g;
     $text =~ s/'(?:\\.|[^'\\])'/0/g;
     $text =~ s/r#+".*?"#+/0/gs;
-    my $words = $file =~ m{^src/(?:tell/|flows/bench/(?:chart|document)\.rs)};
+    my $words = $file =~ m{^src/(?:tell/|flows/bench/(?:chart|document|metrics)\.rs)};
     keep("$1", $words) while $text =~ /"((?:[^"\\]|\\.)*)"/gs;
 }
 print "$_\n" for keys %seen;
