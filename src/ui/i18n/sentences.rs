@@ -95,11 +95,27 @@ impl Table {
         if text.is_empty() || text.len() > LONGEST || depth == 0 {
             return None;
         }
-        self.sentence(text, depth).or_else(|| self.parts(text, &JOINTS, depth))
+        let found = [self.said_of(text, depth), self.weighed(text, depth)];
+        let best = found.into_iter().flatten().max_by_key(|(weight, _)| *weight);
+        best.map(|(_, told)| told).or_else(|| self.parts(text, &JOINTS, depth))
+    }
+
+    /// "/etc/x: it is not there; make it": what joins sentences stands in what is said of one thing. A path says nothing
+    /// itself; a word ("failed: ...") may belong to the sentence.
+    fn said_of(&self, text: &str, depth: u8) -> Option<(usize, String)> {
+        let (thing, said) = text.split_once(": ").filter(|(thing, _)| !thing.contains(' '))?;
+        let (weight, told) = self.weighed(said, depth)?;
+        let thing_told = self.sentence(thing, depth).unwrap_or_else(|| thing.to_owned());
+        Some((if thing.contains('/') { weight } else { 0 }, format!("{thing_told}: {told}")))
     }
 
     /// A text that is one of the sentences, or one with a capital and a full stop added.
     fn sentence(&self, text: &str, depth: u8) -> Option<String> {
+        self.weighed(text, depth).map(|(_, told)| told)
+    }
+
+    /// The same, and how much of it is the sentence's own.
+    fn weighed(&self, text: &str, depth: u8) -> Option<(usize, String)> {
         let lower = |text: &str| {
             let mut chars = text.chars();
             chars.next().map(|c| c.to_lowercase().chain(chars).collect::<String>()).unwrap_or_default()
@@ -111,7 +127,8 @@ impl Table {
         let (n, known) = found.rev().max_by_key(|(_, known)| known.weight)?;
         let told = self.translated(&known, depth);
         let told = if n % 2 == 1 { capital(&told) } else { told };
-        Some(if n < 2 || told.ends_with(['.', '!', '?', '`']) { told } else { format!("{told}.") })
+        let told = if n < 2 || told.ends_with(['.', '!', '?', '`']) { told } else { format!("{told}.") };
+        Some((known.weight, told))
     }
 
     /// The pattern of a text, and its values.
@@ -281,6 +298,7 @@ mod tests {
             ("it is not there", "es ist nicht da"),
             ("Nothing was changed.", "Nichts wurde geändert."),
             ("{path}, line {1}: {2}.", "{path}, Zeile {1}: {2}."),
+            ("it is no {1}; give one", "es ist kein {1}; geben Sie eines an"),
             ("{file}, line {n}: {why}; correct it", "{file}, Zeile {n}: {why}; berichtigen Sie es"),
             ("run `cp {name} {1}/{name}` there", "führen Sie dort `cp {name} {1}/{name}` aus"),
             ("{1} built{tried} and installed", "{1} gebaut{tried} und installiert"),
@@ -300,6 +318,8 @@ mod tests {
         assert_eq!(table.tell("could not look: it is not there"), "konnte nicht nachsehen: es ist nicht da");
         let told = table.tell("headers usable; runs now, starts next, built by gcc 12.2.0");
         assert_eq!(told, "Header brauchbar; läuft jetzt, startet als nächster, gebaut mit gcc 12.2.0");
+        assert_eq!(table.tell("/x: it is no ISO; give one"), "/x: es ist kein ISO; geben Sie eines an");
+        assert_eq!(table.tell("/x: the module m is loaded"), "/x: das Modul m ist geladen");
     }
 
     #[test]
