@@ -13,12 +13,12 @@ while (<$list>) { chomp; $skip{$_} = 1 unless /^#/ }
 close $list;
 
 for my $file (@ARGV) {
-    next if $file =~ /tests?\.rs$/;
+    next if $file =~ /(?:tests?|testing|testkit|fake)\.rs$/;
     open my $in, '<', $file or die "$file: $!";
     my $text = do { local $/; <$in> };
     close $in;
     if ($file =~ /\.toml$/) {
-        keep("$1", 1) while $text =~ /^\s*(?:title|what|helps|harms|caution|note) = "((?:[^"\\]|\\.)*)"/mg;
+        keep("$1", 1) while $text =~ /(?:^|\{|, )\s*(?:title|what|helps|harms|caution|note|reason|no_unlock) = "((?:[^"\\]|\\.)*)"/mg;
         next;
     }
     $text =~ s/#\[cfg\(test\)\]\s*(?:#\[[^\n]*\]\s*)*(?:pub(?:\([a-z]+\))? )?mod .*//s;
@@ -27,7 +27,7 @@ for my $file (@ARGV) {
     $text =~ s/(?:debug|trace|info|warn)!\((?:[^()]|\([^()]*\))*\)//g;
     $text =~ s/'(?:\\.|[^'\\])'/0/g;
     $text =~ s/r#+".*?"#+/0/gs;
-    my $words = $file =~ m{^src/tell/};
+    my $words = $file =~ m{^src/(?:tell/|detect/conditions\.rs|flows/bench/(?:chart|document|metrics)\.rs)};
     keep("$1", $words) while $text =~ /"((?:[^"\\]|\\.)*)"/gs;
 }
 print "$_\n" for keys %seen;
@@ -44,8 +44,8 @@ sub keep {
     $said =~ s/^\((.*)\)$/$1/ unless $said =~ /^\([^)]*\(|\).*\)$/;
     return if $said =~ /\n|\\n|\\t|\\0|\\\\/ or $skip{$said};
     (my $plain = $said) =~ s/\{[^}]*\}/\0/g;
-    # Commands are not translated, nor is what they print, nor are names.
-    return if $plain =~ m{^[/.-]|^#|^[A-Z]+==|^w /|^--|^[\w.-]+ --\w|=\0|^\0[/.]\0} or $plain !~ /[a-z]{2,}/;
+    # Commands are not translated, nor is what they print, nor are names, expressions (`^...`) and markup.
+    return if $plain =~ m{^[/.^-]|^<[?\w\0]+[ >]|^#|^[A-Z]+==|^w /|^--|^[\w.-]+ --\w|=\0|^\0[/.]\0} or $plain !~ /[a-z]{2,}/;
     my $one = $plain =~ /^[A-Za-z][a-z]{3,}(?: [a-z]+)?$/;
     return unless $plain =~ /[a-z]{2,}.* \S|\S .*[a-z]{2,}/ or ($words and $one);
     # Too little that is fixed is found in anything.

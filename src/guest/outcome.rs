@@ -118,10 +118,12 @@ pub(super) fn decide(guest: &Guest, seen: &Seen, troubles: &[Trouble]) -> Outcom
     let by_itself = matches!(&guest.boot, Boot::Kernel(k) if matches!(k.task, Task::Init { .. }))
         || !matches!(&guest.boot, Boot::Kernel(_));
     if ours && !seen.hello {
-        let how = if seen.shutdown.as_deref() == Some("guest-reset") { "restarted" } else { "ended" };
-        return Outcome::NeverReachedInit {
-            reason: format!("the machine {how} before its first process spoke"),
+        let reason = if seen.shutdown.as_deref() == Some("guest-reset") {
+            "the machine restarted before its first process spoke"
+        } else {
+            "the machine ended before its first process spoke"
         };
+        return Outcome::NeverReachedInit { reason: reason.to_owned() };
     }
     if by_itself {
         return Outcome::PoweredOff;

@@ -68,7 +68,10 @@ fn card(card: &Card) -> Row {
 
 /// What a verdict says.
 pub(crate) fn verdict(verdict: &Verdict) -> (Mark, String) {
-    let joined = |texts: Vec<&str>| texts.join("; and ");
+    let joined = |texts: Vec<&str>| {
+        let (first, more) = texts.split_first().unwrap_or((&"", &[]));
+        more.iter().fold((*first).to_owned(), |all, text| all + &format!("; and {text}"))
+    };
     match verdict {
         Verdict::Works => (Mark::Good, "works".to_owned()),
         Verdict::WorksIf { conditions } => {

@@ -109,7 +109,10 @@ impl Action for SetVmOption {
             },
             Err(e) => CheckOutcome::CouldNotLook { reason: e.to_string() },
         };
-        vec![Check { what: format!("{} of {} is {}", self.option, self.vm, self.value), outcome }]
+        vec![Check {
+            what: format!("the option {} of the virtual machine {} is {}", self.option, self.vm, self.value),
+            outcome,
+        }]
     }
 
     fn undo(&self, ctx: &mut Context<'_>, before: &Before, _: Option<&After>) -> Result<(), StepError> {

@@ -3,7 +3,7 @@
 //! only told; a comparison shows ratios with their intervals. Colours are told apart by who sees no red or green, and
 //! nothing is said by colour alone.
 
-use super::compare::{Comparison, Verdict};
+use super::compare::{Compared, Comparison, Verdict};
 use super::document::{Results, Series};
 use super::metrics::{Better, Workload};
 use plotters::coord::Shift;
@@ -16,13 +16,17 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::sync::OnceLock;
 
 /// A picture.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Chart {
     title: String,
     kind: Kind,
+    tell: Tell,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+/// What says a text in the words of who looks.
+pub type Tell = fn(&str) -> String;
+
+#[derive(Debug, Clone)]
 enum Kind {
     Values(Vec<Series>),
     Ratios(Comparison),
@@ -125,7 +129,7 @@ pub fn of_results(results: &Results) -> Vec<Chart> {
     let chart = |workload: Workload| {
         let series: Vec<Series> = results.of(workload).cloned().collect();
         let title = format!("{}: {}", results.name, workload.title());
-        (!series.is_empty()).then_some(Chart { title, kind: Kind::Values(series) })
+        (!series.is_empty()).then_some(Chart { title, kind: Kind::Values(series), tell: str::to_owned })
     };
     Workload::ALL.into_iter().filter_map(chart).collect()
 }
@@ -135,10 +139,20 @@ pub fn of_comparison(comparison: &Comparison) -> Option<Chart> {
     let mut comparison = comparison.clone();
     comparison.compared.retain(|c| c.ratio.is_some());
     let title = format!("{} compared with {}", comparison.after, comparison.before);
-    (!comparison.compared.is_empty()).then_some(Chart { title, kind: Kind::Ratios(comparison) })
+    (!comparison.compared.is_empty()).then_some(Chart {
+        title,
+        kind: Kind::Ratios(comparison),
+        tell: str::to_owned,
+    })
 }
 
 impl Chart {
+    /// The same in other words.
+    #[must_use]
+    pub fn told(self, tell: Tell) -> Self {
+        Self { tell, ..self }
+    }
+
     /// What it shows.
     pub fn title(&self) -> &str {
         &self.title
@@ -146,19 +160,21 @@ impl Chart {
 
     /// All that it shows in a sentence, for who does not see it.
     pub fn words(&self) -> String {
-        match &self.kind {
-            Kind::Values(series) => {
-                let each =
-                    series.iter().map(|s| format!("{}: {} {}", s.name(), number(s.summary.median), s.unit));
-                format!("{}. {}.", self.title, each.collect::<Vec<_>>().join("; "))
-            }
+        let tell = self.tell;
+        let each: Vec<String> = match &self.kind {
+            Kind::Values(series) => series
+                .iter()
+                .map(|s| format!("{}: {} {}", tell(&s.name()), number(s.summary.median), s.unit))
+                .collect(),
             Kind::Ratios(c) => {
-                let each = c.compared.iter().map(|c| {
-                    format!("{}: {}, {}", c.title, c.change().unwrap_or_default(), verdict_words(c.verdict))
-                });
-                format!("{}. {}.", self.title, each.collect::<Vec<_>>().join("; "))
+                let said = |c: &Compared| {
+                    let verdict = tell(verdict_words(c.verdict));
+                    format!("{}: {}, {verdict}", tell(&c.title), c.change().unwrap_or_default())
+                };
+                c.compared.iter().map(said).collect()
             }
-        }
+        };
+        format!("{}. {}.", tell(&self.title), each.join("; "))
     }
 
     /// The height of the picture in this style, in points.
@@ -189,7 +205,7 @@ impl Chart {
                  beyond the noise"
             }
         };
-        wrapped(text, 12, style.width - 2 * style.margin())
+        wrapped(&(self.tell)(text), 12, style.width - 2 * style.margin())
     }
 
     /// As SVG.
@@ -203,7 +219,7 @@ impl Chart {
         {
             let size = (style.width as u32, self.height(style) as u32);
             let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
-            self.draw(&Pen { area: &area, scale: 1, style, palette: &LIGHT })?;
+            self.draw(&Pen { area: &area, scale: 1, style, palette: &LIGHT, tell: self.tell })?;
             area.present().map_err(|e| ChartError(e.to_string()))?;
         }
         Ok(text)
@@ -221,7 +237,7 @@ impl Chart {
         {
             let area = BitMapBackend::with_buffer(&mut bytes, (width, height)).into_drawing_area();
             let palette = if style.dark { &DARK } else { &LIGHT };
-            self.draw(&Pen { area: &area, scale: scale as i32, style, palette })?;
+            self.draw(&Pen { area: &area, scale: scale as i32, style, palette, tell: self.tell })?;
             area.present().map_err(|e| ChartError(e.to_string()))?;
         }
         Ok(Points { width, height, bytes })
@@ -247,7 +263,7 @@ impl Chart {
         pen.area.fill(&colours.paper).map_err(|e| ChartError(e.to_string()))?;
         let mut y = 7;
         if style.titled {
-            pen.text(style.margin(), 24, &self.title, Letters::new(20, colours.ink).bold())?;
+            pen.text(style.margin(), 24, &(self.tell)(&self.title), Letters::new(20, colours.ink).bold())?;
             y += 34;
         }
         for line in self.legend(style) {
@@ -317,6 +333,7 @@ struct Pen<'a, B: DrawingBackend> {
     scale: i32,
     style: Style,
     palette: &'a Palette,
+    tell: Tell,
 }
 
 impl<B: DrawingBackend> Pen<'_, B> {
@@ -397,17 +414,18 @@ fn values<B: DrawingBackend>(pen: &Pen<'_, B>, top: i32, series: &[Series]) -> R
     for group in groups(series) {
         let first = group[0];
         let better = match first.better {
-            Better::Higher => "more is better",
-            Better::Lower => "less is better",
+            Better::Higher => (pen.tell)("more is better"),
+            Better::Lower => (pen.tell)("less is better"),
         };
+        let title = (pen.tell)(&first.title);
         y += 10;
         pen.line((margin, y), (style.width - margin, y), colours.line, 1)?;
         let letters = Letters::new(14, colours.ink).bold();
         if style.is_wide() {
-            let heading = format!("{} ({}, {better})", first.title, first.unit);
+            let heading = format!("{title} ({}, {better})", first.unit);
             pen.text(margin, y + ROW / 2, &heading, letters)?;
         } else {
-            pen.text(margin, y + ROW / 2, &first.title, letters)?;
+            pen.text(margin, y + ROW / 2, &title, letters)?;
             y += LINE_HEIGHT;
             let unit = format!("{}, {better}", first.unit);
             pen.text(margin, y + ROW / 2, &unit, Letters::new(12, colours.faint))?;
@@ -423,7 +441,7 @@ fn values<B: DrawingBackend>(pen: &Pen<'_, B>, top: i32, series: &[Series]) -> R
             };
             let s = &one.summary;
             let told = format!("{} ± {:.1} %, {} ×", number(s.median), s.spread() * 100.0, s.n);
-            y = pen.labels(y, &name, &told, false)?;
+            y = pen.labels(y, &(pen.tell)(&name), &told, false)?;
             let middle = y + ROW / 2;
             pen.bar((left, middle - 7), (right, middle + 7), colours.line, 0.35)?;
             pen.bar((left, middle - 7), (x(s.median), middle + 7), colour, 0.25)?;
@@ -507,6 +525,7 @@ fn ratios<B: DrawingBackend>(pen: &Pen<'_, B>, top: i32, comparison: &Comparison
     let small = |colour| Letters::new(12, colour);
     let mut taken: Vec<(i32, i32)> = Vec::new();
     for (factor, label) in ticks(reach) {
+        let label = (pen.tell)(&label);
         let at = x(factor.ln());
         let (colour, width) = if factor == 1.0 { (colours.faint, 2) } else { (colours.line, 1) };
         pen.line((at, top), (at, bottom), colour, width)?;
@@ -518,8 +537,8 @@ fn ratios<B: DrawingBackend>(pen: &Pen<'_, B>, top: i32, comparison: &Comparison
             taken.push((from, to));
         }
     }
-    pen.text(left, bottom + 34, "← worse", small(colours.worse))?;
-    pen.text(right, bottom + 34, "better →", small(colours.better).at(HPos::Right))?;
+    pen.text(left, bottom + 34, &(pen.tell)("← worse"), small(colours.worse))?;
+    pen.text(right, bottom + 34, &(pen.tell)("better →"), small(colours.better).at(HPos::Right))?;
     let mut y = top;
     for (c, gain, low, high) in rows {
         let called = matches!(c.verdict, Verdict::Better | Verdict::Worse);
@@ -529,8 +548,8 @@ fn ratios<B: DrawingBackend>(pen: &Pen<'_, B>, top: i32, comparison: &Comparison
             Verdict::NoDifference => (colours.faint, "no difference"),
             Verdict::TooFew => (colours.faint, "too few"),
         };
-        let told = format!("{}, {word}", c.change().unwrap_or_default());
-        y = pen.labels(y, &c.title, &told, called)?;
+        let told = format!("{}, {}", c.change().unwrap_or_default(), (pen.tell)(word));
+        y = pen.labels(y, &(pen.tell)(&c.title), &told, called)?;
         let middle = y + ROW / 2;
         pen.line((x(low), middle), (x(high), middle), colour, 2)?;
         for end in [low, high] {
@@ -595,6 +614,25 @@ mod tests {
             })
             .is_none()
         );
+    }
+
+    #[test]
+    fn a_picture_says_all_in_the_words_it_is_told_in() {
+        let shout: Tell = |text| text.to_uppercase();
+        let compared = of_comparison(&compare(&results("before", 1.0), &results("after", 1.2)));
+        for chart in of_results(&results("x", 1.0)).into_iter().chain(compared) {
+            let chart = chart.told(shout);
+            let svg = chart.svg().unwrap();
+            let said: Vec<&str> = svg.lines().filter(|l| !l.starts_with('<')).collect();
+            assert!(said.join(" ").contains("BETTER"), "{svg}");
+            // Only units stay as they are ("GB/s").
+            let words =
+                said.iter().flat_map(|l| l.split([' ', ',', '(', ')', '&', ';'])).filter(|w| w.len() > 2);
+            let quiet: Vec<&str> =
+                words.filter(|w| !w.contains('/') && w.chars().any(char::is_lowercase)).collect();
+            assert!(quiet.iter().all(|w| *w == "apos"), "{quiet:?}");
+            assert!(chart.words().starts_with(&chart.title().to_uppercase()), "{}", chart.words());
+        }
     }
 
     #[test]

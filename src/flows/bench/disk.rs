@@ -2,7 +2,7 @@
 //! Disks by fio(1), past the page cache (`direct=1`): a file on the host, and a disk in a guest. The output that is
 //! read: fio's documentation, "JSON output".
 
-use super::document::{Place, Recorder};
+use super::document::{LeftOut, Place, Recorder};
 use super::metrics::{DISK_RANDOM_READ, DISK_RANDOM_WRITE, DISK_READ, DISK_READ_TAIL, DISK_WRITE, Metric};
 use super::run::{Setup, Step, Trouble};
 use super::start::{boot, guest};
@@ -173,7 +173,7 @@ fn fio(setup: &Setup<'_>, file: &str, time: Duration, direct: bool) -> Result<Ve
 }
 
 impl Step for Disk {
-    fn prepare(&mut self, setup: &Setup<'_>) -> Result<Vec<String>, Trouble> {
+    fn prepare(&mut self, setup: &Setup<'_>) -> Result<Vec<LeftOut>, Trouble> {
         let place = setup.disk.display();
         let file = tempfile::Builder::new()
             .prefix(".hostwright-bench-")
@@ -199,9 +199,8 @@ impl Step for Disk {
                 Err(Trouble::LeftOut(why)) if why.contains("Invalid argument") => {
                     self.direct = false;
                     fio(setup, &name, short, false)?;
-                    parts.push(format!(
-                        "past the page cache: the file system of {place} cannot do that; through it instead"
-                    ));
+                    let why = format!("the file system of {place} cannot do that; through it instead");
+                    parts.push(LeftOut::new("past the page cache", why));
                 }
                 Err(e) => return Err(e),
             }
@@ -211,7 +210,7 @@ impl Step for Disk {
         } else if let Err(Trouble::LeftOut(why)) = self.in_guest(setup) {
             self.without_guest = Some(why);
         }
-        parts.extend(self.without_guest.iter().map(|why| format!("in a guest: {why}")));
+        parts.extend(self.without_guest.iter().map(|why| LeftOut::new("in a guest", why)));
         setup.stop_if_cancelled()?;
         Ok(parts)
     }

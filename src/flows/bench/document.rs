@@ -84,6 +84,12 @@ pub struct LeftOut {
     pub why: String,
 }
 
+impl LeftOut {
+    pub(super) fn new(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { what: what.into(), why: why.into() }
+    }
+}
+
 /// All that one call measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Results {

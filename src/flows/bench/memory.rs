@@ -4,7 +4,7 @@
 //! is said and nothing measured.
 
 use super::cpu::numbers;
-use super::document::{Place, Recorder};
+use super::document::{LeftOut, Place, Recorder};
 use super::metrics::{MEMORY_COPY, MEMORY_RANDOM, MEMORY_READ};
 use super::run::{Setup, Step, Trouble};
 use memmap2::{Advice, MmapMut};
@@ -122,7 +122,7 @@ fn per_second(bytes: usize, time: Duration, mut work: impl FnMut()) -> f64 {
 }
 
 impl Step for Memory {
-    fn prepare(&mut self, setup: &Setup<'_>) -> Result<Vec<String>, Trouble> {
+    fn prepare(&mut self, setup: &Setup<'_>) -> Result<Vec<LeftOut>, Trouble> {
         let text = setup.host.root().read_text("/proc/meminfo").unwrap_or_default();
         let available = text
             .lines()
@@ -146,7 +146,7 @@ impl Step for Memory {
             (None, ..) | (_, None, _) => Some("the kernel does not tell which pages it gave".to_owned()),
             _ => None,
         };
-        Ok(self.without_huge.iter().map(|why| format!("huge pages: {why}")).collect())
+        Ok(self.without_huge.iter().map(|why| LeftOut::new("huge pages", why)).collect())
     }
 
     fn round(&mut self, setup: &Setup<'_>, to: &mut Recorder) -> Result<(), Trouble> {

@@ -4,7 +4,7 @@
 //!
 //! They are loaded in a throw-away guest only, one for each way and round: nobody's network is disturbed.
 
-use super::document::{Place, Recorder};
+use super::document::{LeftOut, Place, Recorder};
 use super::metrics::{BUILD, LATENCY, LATENCY_TAIL, LOAD, THROUGHPUT};
 use super::run::{Setup, Step, Trouble};
 use crate::engine::event::Event;
@@ -76,7 +76,7 @@ fn trials<'a>(setup: &'a Setup<'_>) -> Result<&'a [Trial], Trouble> {
 }
 
 impl Step for Modules {
-    fn prepare(&mut self, setup: &Setup<'_>) -> Result<Vec<String>, Trouble> {
+    fn prepare(&mut self, setup: &Setup<'_>) -> Result<Vec<LeftOut>, Trouble> {
         let trials = trials(setup)?;
         // Once for nothing: compilers and headers come into the page cache.
         let mut parts = Vec::new();
@@ -89,20 +89,21 @@ impl Step for Modules {
                 Ok((measured, _)) => {
                     for said in measured {
                         if let Measured::LeftOut(what, why) = said {
-                            parts.push(format!("{what} ({}): {why}", trial.way));
+                            parts.push(LeftOut::new(format!("{what} ({})", trial.way), why));
                         }
                     }
                 }
                 Err(Trouble::Cancelled) => return Err(Trouble::Cancelled),
                 Err(Trouble::LeftOut(why)) => {
                     self.without_guest = true;
-                    parts.push(format!("in a guest: {why}"));
+                    parts.push(LeftOut::new("in a guest", why));
                 }
             }
         }
         for trial in trials {
             if let Some(why) = &trial.alone {
-                parts.push(format!("the other way than {}: it cannot be built here ({why})", trial.way));
+                let what = format!("the other way than {}", trial.way);
+                parts.push(LeftOut::new(what, format!("it cannot be built here ({why})")));
             }
         }
         Ok(parts)

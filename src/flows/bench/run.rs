@@ -108,8 +108,8 @@ impl Trouble {
 
 /// One workload while it is measured.
 pub(super) trait Step {
-    /// Makes ready. Returns what of it cannot be measured, and why ("huge pages: …").
-    fn prepare(&mut self, _setup: &Setup<'_>) -> Result<Vec<String>, Trouble> {
+    /// Makes ready. Returns what of it cannot be measured, and why.
+    fn prepare(&mut self, _setup: &Setup<'_>) -> Result<Vec<LeftOut>, Trouble> {
         Ok(Vec::new())
     }
 
@@ -148,8 +148,7 @@ pub fn run(name: &str, setup: &Setup<'_>, tell: &mut dyn FnMut(Told<'_>)) -> Res
         match prepared.prepare(setup) {
             Ok(parts) => {
                 for part in parts {
-                    let (what, why) = part.split_once(": ").unwrap_or(("a part", &part));
-                    leave_out(format!("{}, {what}", workload.title()), why.to_owned(), tell);
+                    leave_out(format!("{}, {}", workload.title(), part.what), part.why, tell);
                 }
                 steps.push((*workload, prepared));
             }

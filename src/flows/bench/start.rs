@@ -2,7 +2,7 @@
 //! How long a virtual machine takes to start: a guest of the lab up to its first process, and with `--vmx` a virtual
 //! machine of VMware's by vmrun(1), from the call to its return.
 
-use super::document::{Place, Recorder};
+use super::document::{LeftOut, Place, Recorder};
 use super::metrics::{START_END, START_INIT, START_KERNEL, START_VMWARE};
 use super::run::{Setup, Step, Trouble};
 use crate::guest::spec::{Accelerator, Boot, Display, Guest, GuestRoot, KernelBoot, Network, Task};
@@ -112,7 +112,7 @@ fn vmrun(setup: &Setup<'_>, vmx: &Path) -> Result<f64, Trouble> {
 }
 
 impl Step for Start {
-    fn prepare(&mut self, setup: &Setup<'_>) -> Result<Vec<String>, Trouble> {
+    fn prepare(&mut self, setup: &Setup<'_>) -> Result<Vec<LeftOut>, Trouble> {
         let mut parts = Vec::new();
         // The first one unpacks the kernel and makes the initramfs, and does not count.
         match self.lab(setup) {
@@ -120,25 +120,26 @@ impl Step for Start {
             Err(Trouble::Cancelled) => return Err(Trouble::Cancelled),
             Err(Trouble::LeftOut(why)) => {
                 self.without_guest = true;
-                parts.push(format!("a guest: {why}"));
+                parts.push(LeftOut::new("a guest", why));
             }
         }
         match &setup.vmx {
             None => {
                 self.without_vmware = true;
-                parts.push("vmrun: no virtual machine of VMware's was named (--vmx)".to_owned());
+                parts.push(LeftOut::new("vmrun", "no virtual machine of VMware's was named (--vmx)"));
             }
             Some(vmx) => match vmrun(setup, vmx) {
                 Ok(_) => {}
                 Err(Trouble::Cancelled) => return Err(Trouble::Cancelled),
                 Err(Trouble::LeftOut(why)) => {
                     self.without_vmware = true;
-                    parts.push(format!("vmrun: {why}"));
+                    parts.push(LeftOut::new("vmrun", why));
                 }
             },
         }
         if self.without_guest && self.without_vmware {
-            return Err(Trouble::left_out(parts.join("; ")));
+            let why: Vec<String> = parts.iter().map(|part| format!("{}: {}", part.what, part.why)).collect();
+            return Err(Trouble::left_out(why.join("; ")));
         }
         Ok(parts)
     }

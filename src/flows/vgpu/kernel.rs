@@ -110,11 +110,14 @@ fn none_found(facts: &VgpuFacts, limit: &Limit) -> Result<Chosen, Reason> {
 }
 
 fn pinned(release: String, action: KernelAction, now: &str, limit: &Limit) -> Chosen {
-    let (kind, verb) = match action {
-        KernelAction::InstallAndPin => (ConditionKind::InstallKernel, "installed and pinned"),
-        _ => (ConditionKind::PinKernel, "pinned"),
+    let why = &limit.reason;
+    let (kind, text) = match action {
+        KernelAction::InstallAndPin => (
+            ConditionKind::InstallKernel,
+            format!("kernel {release} is installed and pinned in place of {now}: {why}"),
+        ),
+        _ => (ConditionKind::PinKernel, format!("kernel {release} is pinned in place of {now}: {why}")),
     };
-    let text = format!("kernel {release} is {verb} in place of {now}: {}", limit.reason);
     Chosen {
         conditions: vec![Condition { kind, text }],
         kernel: Some(KernelChoice { release, action, reason: Some(limit.reason.clone()) }),

@@ -57,19 +57,19 @@ pub(super) struct Part {
 /// What a person types where no agent does it. `at` is the folder inside the guest.
 fn by_hand(os: Option<GuestOs>, name: &str) -> String {
     let linux = format!(
-        "in a Linux guest: `install -D -m 744 {name} {}/{name} && systemctl restart {}`",
+        "install -D -m 744 {name} {}/{name} && systemctl restart {}",
         GuestOs::Linux.token_folder(),
         GuestOs::Linux.licence_service()
     );
     let windows = format!(
-        "in Windows (PowerShell as administrator): `Copy-Item {name} '{}'; Restart-Service -Force {}`",
+        "Copy-Item {name} '{}'; Restart-Service -Force {}",
         GuestOs::Windows.token_folder(),
         GuestOs::Windows.licence_service()
     );
     match os {
-        Some(GuestOs::Linux) => linux,
-        Some(GuestOs::Windows) => windows,
-        None => format!("{linux}; {windows}"),
+        Some(GuestOs::Linux) => format!("in a Linux guest: `{linux}`"),
+        Some(GuestOs::Windows) => format!("in Windows (PowerShell as administrator): `{windows}`"),
+        None => format!("in a Linux guest: `{linux}`; in Windows (PowerShell as administrator): `{windows}`"),
     }
 }
 

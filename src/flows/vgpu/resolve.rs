@@ -226,14 +226,17 @@ fn weigh_card(ground: Ground<'_>, card: &Known<'_>, driver: &DriverEntry, to: &m
         }
     }
     if !proven && to.reasons.is_empty() && !ground.rules.is_tried(mode, generation, ground.release.major) {
-        to.only_if(
-            ConditionKind::Unconfirmed,
+        let on = ground.release.major;
+        let text = if mode == Support::Unlock {
             format!(
-                "it turns out so: nobody is known to have tried {} {generation} cards on Proxmox VE {}",
-                if mode == Support::Unlock { "unlocked" } else { "native" },
-                ground.release.major
-            ),
-        );
+                "it turns out so: nobody is known to have tried unlocked {generation} cards on Proxmox VE {on}"
+            )
+        } else {
+            format!(
+                "it turns out so: nobody is known to have tried native {generation} cards on Proxmox VE {on}"
+            )
+        };
+        to.only_if(ConditionKind::Unconfirmed, text);
     }
 }
 

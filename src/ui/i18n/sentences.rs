@@ -46,6 +46,16 @@ struct Pattern {
     weight: usize,
 }
 
+/// What a text was recognized as.
+#[derive(Debug)]
+struct Known<'a> {
+    translation: &'a str,
+    /// As of the pattern.
+    weight: usize,
+    /// The places and what stands in them.
+    values: Vec<(&'static str, &'a str)>,
+}
+
 /// The patterns that a language has words for.
 #[derive(Debug, Default)]
 struct Table {
@@ -85,40 +95,59 @@ impl Table {
         if text.is_empty() || text.len() > LONGEST || depth == 0 {
             return None;
         }
-        self.sentence(text, depth).or_else(|| self.parts(text, &JOINTS, depth))
+        let found = [self.said_of(text, depth), self.weighed(text, depth)];
+        let best = found.into_iter().flatten().max_by_key(|(weight, _)| *weight);
+        best.map(|(_, told)| told).or_else(|| self.parts(text, &JOINTS, depth))
+    }
+
+    /// "/etc/x: it is not there; make it": what joins sentences stands in what is said of one thing. A path says nothing
+    /// itself; a word ("failed: ...") may belong to the sentence.
+    fn said_of(&self, text: &str, depth: u8) -> Option<(usize, String)> {
+        let (thing, said) = text.split_once(": ").filter(|(thing, _)| !thing.contains(' '))?;
+        let (weight, told) = self.weighed(said, depth)?;
+        let thing_told = self.sentence(thing, depth).unwrap_or_else(|| thing.to_owned());
+        Some((if thing.contains('/') { weight } else { 0 }, format!("{thing_told}: {told}")))
     }
 
     /// A text that is one of the sentences, or one with a capital and a full stop added.
     fn sentence(&self, text: &str, depth: u8) -> Option<String> {
-        if let Some(found) = self.pattern(text, depth) {
-            return Some(found);
-        }
+        self.weighed(text, depth).map(|(_, told)| told)
+    }
+
+    /// The same, and how much of it is the sentence's own.
+    fn weighed(&self, text: &str, depth: u8) -> Option<(usize, String)> {
         let lower = |text: &str| {
             let mut chars = text.chars();
             chars.next().map(|c| c.to_lowercase().chain(chars).collect::<String>()).unwrap_or_default()
         };
-        if let Some(found) = self.pattern(&lower(text), depth) {
-            return Some(capital(&found));
-        }
-        let bare = text.strip_suffix('.')?;
-        let found =
-            self.pattern(bare, depth).or_else(|| Some(capital(&self.pattern(&lower(bare), depth)?)))?;
-        Some(if found.ends_with(['.', '!', '?', '`']) { found } else { format!("{found}.") })
+        let bare = text.strip_suffix('.');
+        let forms = [Some(text.to_owned()), Some(lower(text)), bare.map(str::to_owned), bare.map(lower)];
+        // Here too the one is meant that says most, the first of equals.
+        let found = forms.iter().enumerate().filter_map(|(n, form)| Some((n, self.known(form.as_ref()?)?)));
+        let (n, known) = found.rev().max_by_key(|(_, known)| known.weight)?;
+        let told = self.translated(&known, depth);
+        let told = if n % 2 == 1 { capital(&told) } else { told };
+        let told = if n < 2 || told.ends_with(['.', '!', '?', '`']) { told } else { format!("{told}.") };
+        Some((known.weight, told))
     }
 
-    fn pattern(&self, text: &str, depth: u8) -> Option<String> {
-        if let Some(found) = self.whole.get(text) {
-            return Some(found.clone());
+    /// The pattern of a text, and its values.
+    fn known<'a>(&'a self, text: &'a str) -> Option<Known<'a>> {
+        if let Some(translation) = self.whole.get(text) {
+            return Some(Known { translation, weight: text.len(), values: Vec::new() });
         }
-        let (pattern, values) = self.patterns.iter().find_map(|p| Some((p, values(&p.fixed, text)?)))?;
-        let told: Vec<(&str, String)> = pattern
-            .places
-            .iter()
-            .zip(values)
-            .map(|(place, value)| (*place, self.value(value, depth - 1)))
-            .collect();
+        self.patterns.iter().find_map(|p| {
+            let values = values(&p.fixed, text).filter(|values| agree(&p.places, values))?;
+            let values = p.places.iter().copied().zip(values).collect();
+            Some(Known { translation: &p.translation, weight: p.weight, values })
+        })
+    }
+
+    fn translated(&self, known: &Known<'_>, depth: u8) -> String {
+        let told: Vec<(&str, String)> =
+            known.values.iter().map(|(place, value)| (*place, self.value(value, depth - 1))).collect();
         let told: Vec<(&str, &str)> = told.iter().map(|(place, value)| (*place, value.as_str())).collect();
-        Some(super::fill(&pattern.translation, &told))
+        super::fill(known.translation, &told)
     }
 
     /// What stands in a place; the blanks around it stay.
@@ -201,7 +230,8 @@ fn split(sentence: &'static str) -> (Vec<&'static str>, Vec<&'static str>) {
     (fixed, places)
 }
 
-/// The values that make a pattern this text: the shortest that fit, from the left.
+/// The values that make a pattern this text: the shortest that fit, from the left. One that has words on both sides, or
+/// others beside it, may be empty: not all is always said ("vmmon built{tried} and installed").
 fn values<'a>(fixed: &[&str], text: &'a str) -> Option<Vec<&'a str>> {
     let (first, rest) = fixed.split_first()?;
     let mut text = text.strip_prefix(first)?;
@@ -212,8 +242,15 @@ fn values<'a>(fixed: &[&str], text: &'a str) -> Option<Vec<&'a str>> {
         values.push(&text[..at]);
         text = &text[at + fixed.len()..];
     }
-    values.push(text.strip_suffix(last).filter(|value| !value.is_empty())?);
+    let needed = middle.is_empty() && (first.is_empty() || last.is_empty());
+    values.push(text.strip_suffix(last).filter(|value| !needed || !value.is_empty())?);
     Some(values)
+}
+
+/// Whether a place that stands twice has the same value both times: commands must never become others.
+fn agree(places: &[&str], values: &[&str]) -> bool {
+    let first = |place| places.iter().zip(values).find(|(p, _)| *p == place).map(|(_, value)| value);
+    places.iter().zip(values).all(|(place, value)| first(place) == Some(value))
 }
 
 fn capital(text: &str) -> String {
@@ -260,6 +297,16 @@ mod tests {
             ("built by {1} {2}", "gebaut mit {1} {2}"),
             ("it is not there", "es ist nicht da"),
             ("Nothing was changed.", "Nichts wurde geändert."),
+            ("{path}, line {1}: {2}.", "{path}, Zeile {1}: {2}."),
+            ("it is no {1}; give one", "es ist kein {1}; geben Sie eines an"),
+            ("{file}, line {n}: {why}; correct it", "{file}, Zeile {n}: {why}; berichtigen Sie es"),
+            ("run `cp {name} {1}/{name}` there", "führen Sie dort `cp {name} {1}/{name}` aus"),
+            ("{1} built{tried} and installed", "{1} gebaut{tried} und installiert"),
+            (
+                "a module does not compile{1}; look at gcc",
+                "ein Modul lässt sich nicht kompilieren{1}; sehen Sie gcc an",
+            ),
+            ("tried in a virtual machine", "in einer virtuellen Maschine probiert"),
         ];
         Table::new(pairs.into_iter().map(|(a, b)| (a, b.to_owned())))
     }
@@ -271,11 +318,33 @@ mod tests {
         assert_eq!(table.tell("could not look: it is not there"), "konnte nicht nachsehen: es ist nicht da");
         let told = table.tell("headers usable; runs now, starts next, built by gcc 12.2.0");
         assert_eq!(told, "Header brauchbar; läuft jetzt, startet als nächster, gebaut mit gcc 12.2.0");
+        assert_eq!(table.tell("/x: it is no ISO; give one"), "/x: es ist kein ISO; geben Sie eines an");
+        assert_eq!(table.tell("/x: the module m is loaded"), "/x: das Modul m ist geladen");
     }
 
     #[test]
     fn the_sentence_that_says_most_is_meant() {
         assert_eq!(german().tell("the module vmmon is loaded"), "das Modul vmmon ist geladen");
+        let told = german().tell("/x, line 3: it is not there; correct it.");
+        assert_eq!(told, "/x, Zeile 3: es ist nicht da; berichtigen Sie es.");
+    }
+
+    #[test]
+    fn what_is_not_always_said_has_an_empty_place() {
+        let table = german();
+        assert_eq!(table.tell("vmmon built and installed"), "vmmon gebaut und installiert");
+        let told = table.tell("a module does not compile; look at gcc");
+        assert_eq!(told, "ein Modul lässt sich nicht kompilieren; sehen Sie gcc an");
+        let told = table.tell("vmmon built, tried in a virtual machine and installed");
+        assert_eq!(told, "vmmon gebaut, in einer virtuellen Maschine probiert und installiert");
+    }
+
+    #[test]
+    fn a_command_never_becomes_another_one() {
+        let table = german();
+        assert_eq!(table.tell("run `cp a /a` there"), "führen Sie dort `cp a /a` aus");
+        // Where the folder ends cannot be told here: it stays as it is.
+        assert_eq!(table.tell("run `cp a /etc/x/a` there"), "run `cp a /etc/x/a` there");
     }
 
     #[test]

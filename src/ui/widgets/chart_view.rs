@@ -3,7 +3,6 @@
 //! does not see it has all of it in words.
 
 use crate::flows::bench::chart::{Chart, Style};
-use crate::ui::i18n::told;
 use gtk::prelude::*;
 use gtk::subclass::prelude::*;
 use gtk::{Orientation, SizeRequestMode, gdk, glib, graphene};
@@ -70,7 +69,7 @@ impl ChartView {
     /// A chart as a widget.
     pub(in crate::ui) fn new(chart: Chart) -> Self {
         let view: Self = glib::Object::builder().property("overflow", gtk::Overflow::Hidden).build();
-        view.update_property(&[gtk::accessible::Property::Label(&told(&chart.words()))]);
+        view.update_property(&[gtk::accessible::Property::Label(&chart.words())]);
         let _ = view.imp().chart.set(chart);
         adw::StyleManager::default().connect_dark_notify(glib::clone!(
             #[weak]

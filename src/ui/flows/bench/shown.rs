@@ -92,12 +92,12 @@ pub(super) fn of_comparison(comparison: &Comparison) -> Vec<adw::PreferencesGrou
     groups
 }
 
-/// The name of a figure with its title in the person's language; ways and places stand behind it.
+/// The name of a figure in the person's language; ways and places stand behind its title.
 fn named(metric: &str, name: &str) -> String {
     let title = METRICS.iter().find(|m| m.id == metric).map_or("", |m| m.title);
     match name.strip_prefix(title) {
-        Some(rest) if !title.is_empty() => format!("{}{rest}", told(title)),
-        _ => name.to_owned(),
+        Some(rest) if !title.is_empty() => format!("{}{}", told(title), told(rest)),
+        _ => told(name),
     }
 }
 
@@ -107,7 +107,7 @@ fn group(title: &str) -> adw::PreferencesGroup {
 
 fn picture(title: &str, chart: chart::Chart) -> adw::PreferencesGroup {
     let group = group(title);
-    let view = ChartView::new(chart);
+    let view = ChartView::new(chart.told(told));
     let card = adw::Bin::builder().child(&view).css_classes(["card", "chart-card"]).build();
     group.add(&card);
     group

@@ -5,7 +5,7 @@ use super::job::Heard;
 use super::report::stage_name;
 use crate::guest::Stage;
 use crate::tell;
-use crate::ui::i18n::{amount, gettext, gettext_f};
+use crate::ui::i18n::{amount, gettext, gettext_f, told};
 use crate::ui::widgets::{Kind, LogView, PageHead, badge};
 use adw::prelude::*;
 use adw::subclass::prelude::*;
@@ -110,14 +110,15 @@ impl LivePage {
     pub(super) fn hear(&self, heard: Heard) {
         let imp = self.imp();
         match heard {
-            Heard::Line(kind, text) => imp.log.push(kind, &text),
+            Heard::Line(Kind::Output, text) => imp.log.push(Kind::Output, &text),
+            Heard::Line(kind, text) => imp.log.push(kind, &told(&text)),
             Heard::Run { number, name, folder } => {
                 imp.head
                     .set_title(gettext_f("Run {n}: {name}", &[("n", &number.to_string()), ("name", &name)]));
                 imp.guest.replace(Some((name, folder)));
             }
             Heard::Accelerator(text) => {
-                imp.head.set_text(gettext_f("Run by {what}", &[("what", &text)]));
+                imp.head.set_text(gettext_f("Run by {what}", &[("what", &told(&text))]));
             }
             Heard::Stage(stage) => self.add_stage(&stage),
             Heard::Ended(_) => {}
@@ -140,7 +141,7 @@ impl LivePage {
         imp.stages.set_visible(true);
         imp.log.push(Kind::Step, &name);
         if let Some(note) = &stage.note {
-            imp.log.push(Kind::Note, note);
+            imp.log.push(Kind::Note, &told(note));
         }
     }
 
