@@ -116,7 +116,9 @@ mod imp {
             // A box remembers its child that had the focus last: the window knows which has it now.
             let focus = self.obj().root().and_then(|root| root.focus());
             if !focus.is_some_and(|widget| widget.is_ancestor(&*self.scroll)) {
-                return self.parent_focus(direction);
+                let taken = self.parent_focus(direction);
+                self.obj().keep_focus_in_sight();
+                return taken;
             }
             match direction {
                 gtk::DirectionType::TabForward => false,
@@ -511,6 +513,29 @@ impl LogView {
     }
 
     // Do.
+
+    /// A list remembers the line that had the keys last, which may be far from what one sees by now: then they go to the
+    /// line in sight that is read next.
+    fn keep_focus_in_sight(&self) {
+        let imp = self.imp();
+        let Some(line) = self.root().and_then(|r| r.focus()).filter(|w| w.is_ancestor(&*imp.list)) else {
+            return;
+        };
+        let height = imp.list.height() as f32;
+        let in_sight = |line: &gtk::Widget| {
+            let place = line.compute_bounds(&*imp.list);
+            place.is_some_and(|at| at.y() >= 0.0 && at.y() + at.height() <= height)
+        };
+        if in_sight(&line) {
+            return;
+        }
+        let lines = std::iter::successors(imp.list.first_child(), gtk::Widget::next_sibling);
+        let seen = lines.filter(|w| w.is_mapped() && in_sight(w));
+        let next = if imp.follow_button.is_active() { seen.last() } else { seen.into_iter().next() };
+        if let Some(line) = next {
+            line.grab_focus();
+        }
+    }
 
     fn selected(&self) -> Option<String> {
         let imp = self.imp();
