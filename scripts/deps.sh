@@ -38,7 +38,7 @@ packages=(
   mmdebstrap debian-archive-keyring      # roots of other releases
   util-linux findutils                   # namespaces of the tests
   libgtk-4-dev libadwaita-1-dev gettext  # the assistant
-  adwaita-icon-theme fonts-cantarell     # its looks
+  adwaita-icon-theme fonts-cantarell librsvg2-common # its looks
   xvfb openbox xdotool imagemagick       # its tests: a screen, windows, keys, pictures
   at-spi2-core gir1.2-atspi-2.0 python3-gi # and what assistive tools see of it
   appstream desktop-file-utils shared-mime-info libgtk-4-bin # its metadata, its pages
