@@ -25,8 +25,8 @@ if [[ ${DEBIAN_13_INSIDE:-} != "$$" ]]; then
     rm -rf --one-file-system "$root.new"
     mmdebstrap --variant=minbase \
       --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
-      --include=gcc,libc6-dev,make,pkg-config,libgtk-4-dev,libadwaita-1-dev,gettext,adwaita-icon-theme,fonts-cantarell \
-      --include=xvfb,xdotool,imagemagick,at-spi2-core,gir1.2-atspi-2.0,python3-gi,dbus,dbus-daemon,util-linux \
+      --include=gcc,libc6-dev,make,pkg-config,libgtk-4-dev,libadwaita-1-dev,gettext,adwaita-icon-theme,librsvg2-common,fonts-cantarell \
+      --include=xvfb,openbox,xdotool,imagemagick,at-spi2-core,gir1.2-atspi-2.0,python3-gi,dbus,dbus-daemon,util-linux \
       --include=polkitd,kmod,bubblewrap,openssl,xz-utils,zstd,passwd,procps \
       trixie "$root.new" >"$cache/root.log" 2>&1 ||
       { tail -n 20 "$cache/root.log" >&2 && exit 1; }
