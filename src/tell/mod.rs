@@ -121,7 +121,15 @@ pub(crate) fn seconds(elapsed: std::time::Duration) -> String {
     let s = elapsed.as_secs();
     match s {
         0..=9 => format!("{:.1} s", elapsed.as_secs_f64()),
-        10..=59 => format!("{s} s"),
+        _ => whole_seconds(elapsed),
+    }
+}
+
+/// The same of what is only known to a second ("3 s").
+pub(crate) fn whole_seconds(elapsed: std::time::Duration) -> String {
+    let s = elapsed.as_secs();
+    match s {
+        0..=59 => format!("{s} s"),
         60..=3599 => format!("{} min {} s", s / 60, s % 60),
         _ => format!("{} h {} min", s / 3600, s / 60 % 60),
     }

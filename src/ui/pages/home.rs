@@ -17,6 +17,9 @@ use adw::subclass::prelude::*;
 use gtk::{CompositeTemplate, glib};
 use std::cell::RefCell;
 
+/// By then a page that got new rows has been laid out.
+const LAID_OUT: std::time::Duration = std::time::Duration::from_millis(100);
+
 mod imp {
     use super::*;
 
@@ -39,6 +42,8 @@ mod imp {
         pub(super) menu: TemplateChild<gtk::MenuButton>,
         #[template_child]
         pub(super) machine: TemplateChild<gtk::Button>,
+        #[template_child]
+        pub(super) machine_name: TemplateChild<gtk::Label>,
         pub(super) rows: RefCell<Vec<gtk::Widget>>,
         pub(super) context: RefCell<Context>,
         pub(super) deed: RefCell<Option<Deed>>,
@@ -103,14 +108,11 @@ impl HomePage {
     /// The machine it is about.
     pub(in crate::ui) fn set_context(&self, context: &Context) {
         self.imp().context.replace(context.clone());
-        let button = self.imp().machine.get();
+        let (button, shown) = (self.imp().machine.get(), self.imp().machine_name.get());
         context.machine.connect_changed(move |place| {
             let name = machines::name(place);
-            button.set_label(&name);
-            // A long name, and a narrow window: cut, and told in full where the pointer rests.
-            if let Some(label) = button.child().and_downcast::<gtk::Label>() {
-                label.set_ellipsize(gtk::pango::EllipsizeMode::End);
-            }
+            // In a narrow window a picture stands there, and the name where the pointer rests.
+            shown.set_label(&name);
             let label = gettext_f("Machine: {name}", &[("name", &name)]);
             button.update_property(&[gtk::accessible::Property::Label(&label)]);
             button.set_tooltip_text(Some(&label));
@@ -160,6 +162,9 @@ impl HomePage {
         };
         imp.hero_icon.set_icon_name(Some(icon));
         imp.hero_icon.set_css_classes(&[class]);
+        if imp.hero_title.label() != first.title {
+            self.to_top();
+        }
         imp.hero_title.set_label(&first.title);
         imp.hero_text.set_label(&first.text);
         imp.hero_text.set_visible(!first.text.is_empty());
@@ -176,6 +181,20 @@ impl HomePage {
             imp.rows.borrow_mut().push(row.upcast());
         }
         imp.more.set_visible(!rest.is_empty());
+    }
+
+    /// Shows the top of the page as soon as it has its new size: there is something new to read.
+    fn to_top(&self) {
+        let scroll = self.imp().hero_title.ancestor(gtk::ScrolledWindow::static_type());
+        let Some(scroll) = scroll.and_downcast::<gtk::ScrolledWindow>() else { return };
+        glib::timeout_add_local_once(
+            LAID_OUT,
+            glib::clone!(
+                #[weak]
+                scroll,
+                move || scroll.vadjustment().set_value(0.0)
+            ),
+        );
     }
 
     fn row(&self, line: &Headline) -> adw::ActionRow {

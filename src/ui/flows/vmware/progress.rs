@@ -285,10 +285,10 @@ impl ProgressPage {
         let imp = self.imp();
         imp.bar.set_fraction(share.clamp(0.0, 1.0));
         let elapsed = began.elapsed();
-        let now = tell::seconds(Duration::from_secs(elapsed.as_secs().max(1)));
+        let now = tell::whole_seconds(elapsed.max(Duration::from_secs(1)));
         let text = if (ENOUGH..1.0).contains(&share) && elapsed > Duration::from_secs(3) {
-            let left =
-                tell::seconds(Duration::from_secs(elapsed.mul_f64((1.0 - share) / share).as_secs().max(1)));
+            let left = elapsed.mul_f64((1.0 - share) / share).max(Duration::from_secs(1));
+            let left = tell::whole_seconds(left);
             gettext_f("{elapsed}, about {left} left", &[("elapsed", &now), ("left", &left)])
         } else {
             now
