@@ -28,7 +28,8 @@ PAUSE = float(os.environ.get("DESK_PAUSE", "0.05"))
 
 LANGUAGE = os.environ.get("LANGUAGE", "")
 # The words of the language that the assistant speaks here, from the catalogue that was installed with it.
-_ = gettext.translation("hostwright", "/usr/local/share/locale", [LANGUAGE] if LANGUAGE else [], fallback=True).gettext
+WORDS = gettext.translation("hostwright", "/usr/local/share/locale", [LANGUAGE] if LANGUAGE else [], fallback=True)
+_ = WORDS.gettext
 
 
 class Failed(Exception):

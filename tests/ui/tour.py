@@ -3,7 +3,7 @@
 
 import time
 
-from desk import held
+from desk import WORDS, held
 
 PATIENT = 300
 
@@ -71,7 +71,7 @@ def tour(app, far="all"):
         app.press("push button", "Apply")
         app.wait_for("Applying")
         hold.wait()
-        app.wait_for("lines")
+        app.wait_for(WORDS.ngettext("{n} line", "{n} lines", 100).replace("{n} ", ""))
         yield "progress"
         hold.release()
         app.wait_for("What was looked at", PATIENT)
