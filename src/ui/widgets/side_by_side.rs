@@ -6,7 +6,7 @@ use gtk::prelude::*;
 use gtk::subclass::prelude::*;
 use gtk::{Orientation, SizeRequestMode, glib, graphene, gsk};
 
-/// From this width on there is room, in pixels.
+/// Below this width there is no room, in pixels.
 const ROOM: i32 = 480;
 
 /// Between the widgets, in pixels.
@@ -43,7 +43,7 @@ mod imp {
                 let all = of(-1);
                 let widest = all.iter().map(|m| m.1).max().unwrap_or(0);
                 (all.iter().map(|m| m.0).max().unwrap_or(0), widest * n + gaps)
-            } else if !(0..ROOM).contains(&size) {
+            } else if size < 0 || fits(&children, size) {
                 let all = of(if size < 0 { -1 } else { (size - gaps) / n });
                 (all.iter().map(|m| m.0).max().unwrap_or(0), all.iter().map(|m| m.1).max().unwrap_or(0))
             } else {
@@ -56,7 +56,7 @@ mod imp {
         fn allocate(&self, widget: &gtk::Widget, width: i32, height: i32, _baseline: i32) {
             let children = children(widget);
             let n = i32::try_from(children.len()).unwrap_or(1).max(1);
-            let beside = width >= ROOM;
+            let beside = fits(&children, width);
             let each = if beside { (width - SPACING * (n - 1)) / n } else { width };
             let right_to_left = widget.direction() == gtk::TextDirection::Rtl;
             let (mut x, mut y) = (0, 0);
@@ -74,6 +74,13 @@ mod imp {
             }
         }
     }
+}
+
+/// Whether they fit side by side into a width. Large text needs more of it.
+fn fits(children: &[gtk::Widget], width: i32) -> bool {
+    let n = i32::try_from(children.len()).unwrap_or(1).max(1);
+    let each = children.iter().map(|c| c.measure(Orientation::Horizontal, -1).0).max().unwrap_or(0);
+    width >= ROOM.max(each * n + SPACING * (n - 1))
 }
 
 /// The children that are shown.
