@@ -184,6 +184,19 @@ if [[ -S /run/dbus/system_bus_socket ]]; then
     org.freedesktop.DBus.ReloadConfig >/dev/null ||
     echo "install: the system bus could not be told of the change; restart the machine, or reload it by hand" >&2
 fi
+# What desktops keep a list of: file types, what opens them, and icons where such a list was made (without one they look).
+told() { # FOLDER COMMAND...
+  if [[ -d $1 ]] && command -v "$2" >/dev/null; then
+    "${@:2}" >/dev/null 2>&1 || echo "install: $2 failed; what is new may not be seen by desktops" >&2
+  fi
+}
+if [[ $mode == uninstall || -x $TARGET/hostwright-assistant ]]; then
+  told "$datadir/applications" update-desktop-database "$datadir/applications"
+  told "$datadir/mime" update-mime-database "$datadir/mime"
+  if [[ -e $datadir/icons/hicolor/icon-theme.cache ]]; then
+    told "$datadir/icons/hicolor" gtk-update-icon-cache --quiet --force --ignore-theme-index "$datadir/icons/hicolor"
+  fi
+fi
 if [[ $mode == uninstall ]]; then
   if [[ ${left_standing:-} == yes ]]; then
     echo "What Hostwright changed on this machine stays as it is. To take it back, install it again and run"

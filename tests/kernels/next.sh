@@ -33,7 +33,8 @@ setpriv --reuid nobody-special --regid nobody-special --clear-groups env -i HOME
   LC_ALL=C.UTF-8 hostwright vmware check-next --package linux-image-cloud-amd64 --json >/run/next.json || status=$?
 python3 - /run/next.json <<'END'
 import json, sys
-document = json.load(open(sys.argv[1]))
+# A line for each event, and the answer as the last.
+document = json.loads(open(sys.argv[1]).read().splitlines()[-1])
 offered = [k for k in document["kernels"] if k.get("package") == "linux-image-cloud-amd64"]
 assert len(offered) == 1, document
 for question in ["build", "load"]:

@@ -28,7 +28,7 @@ if [[ ! -e $root ]]; then
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
     --include=systemd-sysv,dbus,polkitd,pkexec,libpam-systemd,kmod,udev,initramfs-tools,linux-image-amd64,linux-headers-amd64 \
     --include=gcc,make,bubblewrap,mokutil,openssl,xz-utils,zstd,iproute2,procps,passwd,login \
-    --include=libgtk-4-1,libadwaita-1-0,adwaita-icon-theme,librsvg2-common,hicolor-icon-theme,fonts-cantarell,at-spi2-core,gir1.2-atspi-2.0,python3-gi \
+    --include=libgtk-4-1,libadwaita-1-0,adwaita-icon-theme,librsvg2-common,hicolor-icon-theme,gtk-update-icon-cache,fonts-cantarell,at-spi2-core,gir1.2-atspi-2.0,python3-gi \
     --include=xvfb,xdotool,imagemagick,x11-utils,openbox,mate-polkit \
     bookworm "$root.new" >"$cache/root.log" 2>&1 || { tail -n 20 "$cache/root.log" >&2 && exit 1; }
   mv "$root.new" "$root"
@@ -60,6 +60,8 @@ for program in hostwright hostwright-helper hostwright-assistant; do
 done
 PREFIX=/usr DESTDIR=$m TARGET=$work/bin "$project/scripts/install.sh" install
 chroot "$m" systemd-sysusers
+# As a package's own scripts do.
+chroot "$m" gtk-update-icon-cache --quiet --force /usr/share/icons/hicolor
 
 # What makes it look like a machine with VMware.
 sed -n '/^mkdir -p \/etc\/vmware/,/^if \[\[ /p' "$project/scripts/practice-host.sh" | sed '$d' >"$work/dress.sh"

@@ -83,15 +83,22 @@ trap cleanup EXIT
 
 kernel=$(cd "$root/boot" && printf '%s\n' vmlinuz-* | tail -n1)
 kernel=${kernel#vmlinuz-}
-headers=/lib/modules/$kernel/build
-if [[ ! -e $headers/Makefile ]]; then
-  echo "vm.sh: headers of the guest's kernel $kernel are needed here to make the card" >&2
-  exit 1
+# The card, compiled by the release's own compiler for its own kernel: in the root with their packages unpacked over it.
+compiler=$cache/compiler-$suite
+if [[ ! -e $compiler ]]; then
+  rm -rf "$compiler.new"
+  cp -a "$root" "$compiler.new"
+  for deb in "$light"/*.deb; do dpkg-deb --fsys-tarfile "$deb" | tar -x --keep-directory-symlink -C "$compiler.new"; done
+  mv "$compiler.new" "$compiler"
 fi
 mkdir "$work/card"
-cp "$here/lab/card.c" "$work/card/"
-echo 'obj-m := card.o' >"$work/card/Makefile"
-make -s -C "$headers" M="$work/card" modules >"$work/card.log" 2>&1
+rm -rf "$compiler/card"
+mkdir "$compiler/card"
+cp "$here/lab/card.c" "$compiler/card/"
+echo 'obj-m := card.o' >"$compiler/card/Makefile"
+chroot "$compiler" make -s -C "/lib/modules/$kernel/build" M=/card modules >"$work/card.log" 2>&1 ||
+  { cat "$work/card.log" >&2 && echo "vm.sh: the card does not compile for $kernel" >&2 && exit 1; }
+cp "$compiler/card/card.ko" "$work/card/"
 
 # --- a signed repository: Debian's packages, and Proxmox's headers as a package that wants Debian's ---
 www=$work/www
