@@ -80,7 +80,12 @@ put_translated() {
   if [[ $mode == install ]] && command -v msgfmt >/dev/null; then
     # What it is, msgfmt knows by its name.
     cp "$2" "$made/$(basename "$3")"
-    msgfmt "$1" --template="$made/$(basename "$3")" -d po --output-file="$made/template" || fail "$2 cannot be translated"
+    if ! msgfmt "$1" --template="$made/$(basename "$3")" -d po --output-file="$made/template" 2>"$made/why"; then
+      # Which words of a kind of file are for people, the package of that kind tells; it is not on every machine.
+      grep -q "cannot locate ITS rules" "$made/why" || { cat "$made/why" >&2 && fail "$2 cannot be translated"; }
+      echo "install: $(basename "$3") stays English: gettext's rules for such files are not installed here" >&2
+      cp "$2" "$made/template"
+    fi
   fi
   put_from "$made/template" "$3"
 }

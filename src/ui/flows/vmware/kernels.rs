@@ -111,7 +111,10 @@ impl KernelsPage {
         }
         let row = text_row(&kernel.release, &lines.join("\n"));
         if recommended.contains(&kernel.release) {
-            row.add_suffix(&badge(&gettext("Recommended"), false));
+            let badge = badge(&gettext("Recommended"), false);
+            // It gives way to the name where large text leaves no room for both.
+            badge.set_ellipsize(gtk::pango::EllipsizeMode::End);
+            row.add_suffix(&badge);
         }
         match hindrance {
             Some(hindrance) => {
