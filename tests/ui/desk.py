@@ -94,6 +94,12 @@ def shown(node):
     return box.width > 0 and box.height > 0
 
 
+def role_of(node):
+    """What kind of control it is; a button is a "push button" for AT-SPI before 2.53."""
+    role = node.get_role_name()
+    return "push button" if role == "button" else role
+
+
 def usable(node):
     return node.get_state_set().contains(Atspi.StateType.SENSITIVE)
 
@@ -134,7 +140,7 @@ class App:
     def all(self, role=None, name=None):
         for node in walk(self.root, hidden=False):
             try:
-                fits = (role is None or node.get_role_name() in ([role] if isinstance(role, str) else role))
+                fits = (role is None or role_of(node) in ([role] if isinstance(role, str) else role))
                 if fits and (name is None or name in (node.get_name() or "")) and shown(node):
                     yield node
             except Exception:
@@ -201,7 +207,7 @@ class App:
         """Goes there with Tab alone."""
         for _ in range(most):
             node = self.focused()
-            if node is not None and node.get_role_name() == role and name in (node.get_name() or ""):
+            if node is not None and role_of(node) == role and name in (node.get_name() or ""):
                 return node
             self.key("Tab")
         at = self.focused()
@@ -231,7 +237,7 @@ class App:
         }
         lost = []
         for node in self.all():
-            role = node.get_role_name()
+            role = role_of(node)
             inner = node.get_parent() and node.get_parent().get_role_name() in ("combo box", "text", "entry")
             # GTK falls back to the name of the class.
             name = re.sub(r"^(Gtk|Adw|Hw)[A-Z]\w+$", "", (node.get_name() or "").strip())
