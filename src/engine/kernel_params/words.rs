@@ -179,9 +179,13 @@ impl CommandLine {
         let added = words.iter().map(|w| w.as_str()).collect::<Vec<_>>().join(" ");
         let (before, after) = text.split_at(self.end.min(text.len()));
         if self.words.is_empty() {
-            // Before all the rest: white space that stands there, or `--`.
-            let gap = if after.is_empty() || after.starts_with(char::is_whitespace) { "" } else { " " };
-            return format!("{before}{added}{gap}{after}");
+            let rest = after.trim_ascii_start();
+            if rest.is_empty() {
+                return format!("{before}{added}{after}");
+            }
+            // Beside what stands there (`--`), which may be in a later line.
+            let blank = &after[..after.len() - rest.len()];
+            return format!("{before}{blank}{added} {rest}");
         }
         format!("{before} {added}{after}")
     }
@@ -251,6 +255,8 @@ mod tests {
         assert_eq!(added("", &["iommu=pt"]).unwrap(), "iommu=pt");
         assert_eq!(added("ro -- single", &["iommu=pt"]).unwrap(), "ro iommu=pt -- single");
         assert_eq!(added("-- single", &["iommu=pt"]).unwrap(), "iommu=pt -- single");
+        assert_eq!(added("\n-- single\n", &["iommu=pt"]).unwrap(), "\niommu=pt -- single\n");
+        assert_eq!(added(" \n", &["iommu=pt"]).unwrap(), "iommu=pt \n");
         assert_eq!(added("ro", &["a=1", "a=1", "b"]).unwrap(), "ro a=1 b");
     }
 
