@@ -5,6 +5,7 @@
 use super::dialogs::{Question, ask};
 use super::i18n::{gettext, gettext_f, told};
 use super::machine::Machine;
+use super::widgets::named;
 use super::window::Window;
 use crate::ipc::remote::{Place, Prompt};
 use crate::tell::Problem;
@@ -60,7 +61,7 @@ pub(super) fn show_below(toasts: &adw::ToastOverlay, machine: &Machine) {
     let label =
         gtk::Label::builder().ellipsize(gtk::pango::EllipsizeMode::Middle).xalign(0.0).hexpand(true).build();
     let change = gtk::Button::builder().label(gettext("Change\u{2026}")).action_name(CHOOSE).build();
-    change.update_property(&[gtk::accessible::Property::Label(&gettext("Change the machine"))]);
+    named(&change, &gettext("Change the machine"));
     let row = gtk::Box::builder().spacing(9).css_classes(["toolbar"]).visible(false).build();
     row.append(&icon);
     row.append(&label);

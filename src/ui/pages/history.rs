@@ -5,7 +5,7 @@ use crate::engine::{RunState, RunSummary, StepState};
 use crate::tell::{self, Mark, Problem};
 use crate::ui::context::Context;
 use crate::ui::i18n::{gettext, gettext_f, told};
-use crate::ui::widgets::{ProblemView, clear, expander, mark_icon, text_row};
+use crate::ui::widgets::{ProblemView, clear, expander, mark_icon, named, text_row};
 use crate::ui::window::Window;
 use adw::prelude::*;
 use adw::subclass::prelude::*;
@@ -156,7 +156,7 @@ fn run_row(run: &RunSummary) -> adw::ExpanderRow {
 fn action(label: &str, what: &str, act: impl Fn(&Window) + 'static) -> gtk::Button {
     let button = gtk::Button::builder().label(label).valign(gtk::Align::Center).build();
     let name = gettext_f("{action}: {what}", &[("action", label), ("what", &told(what))]);
-    button.update_property(&[gtk::accessible::Property::Label(&name)]);
+    named(&button, &name);
     button.connect_clicked(move |button| {
         if let Some(window) = Window::of(button) {
             act(&window);

@@ -10,7 +10,7 @@ use crate::ui::context::Context;
 use crate::ui::flows::vmware::Then;
 use crate::ui::i18n::{gettext, gettext_f, told};
 use crate::ui::machines;
-use crate::ui::widgets::{clear, copied, mark_icon, named_menu, text_row};
+use crate::ui::widgets::{clear, copied, mark_icon, named, named_menu, text_row};
 use crate::ui::window::Window;
 use adw::prelude::*;
 use adw::subclass::prelude::*;
@@ -114,7 +114,7 @@ impl HomePage {
             // In a narrow window a picture stands there, and the name where the pointer rests.
             shown.set_label(&name);
             let label = gettext_f("Machine: {name}", &[("name", &name)]);
-            button.update_property(&[gtk::accessible::Property::Label(&label)]);
+            named(&button, &label);
             button.set_tooltip_text(Some(&label));
         });
     }
@@ -205,7 +205,7 @@ impl HomePage {
             let button = gtk::Button::builder().label(&label).valign(gtk::Align::Center).build();
             // Several rows may have the same word on their buttons.
             let name = gettext_f("{action}: {what}", &[("action", &label), ("what", &line.title)]);
-            button.update_property(&[gtk::accessible::Property::Label(&name)]);
+            named(&button, &name);
             button.connect_clicked(glib::clone!(
                 #[weak(rename_to = page)]
                 self,

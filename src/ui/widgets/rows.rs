@@ -45,8 +45,10 @@ pub(in crate::ui) fn finding(found: &Row) -> adw::ActionRow {
     row
 }
 
-/// Gives a control its name for assistive tools; GTK 4.8 takes none from a tooltip.
+/// Gives a control its name for assistive tools. GTK 4.8 takes none from a tooltip; later ones say that a button is
+/// labelled by the words on it, which would count for more.
 pub(in crate::ui) fn named(control: &impl IsA<gtk::Accessible>, name: &str) {
+    control.reset_relation(gtk::AccessibleRelation::LabelledBy);
     control.update_property(&[gtk::accessible::Property::Label(name)]);
 }
 
