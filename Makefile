@@ -122,10 +122,11 @@ fuzz: ## the parsers of boot loaders' files, each for TIME seconds (60); needs a
 	    -max_total_time=$(or $(TIME),60) -max_len=4096 || exit 1; \
 	done
 
-test-vgpu: ## take a Debian dressed as Proxmox through both stages of vGPU and back, in a VM
+test-vgpu: ## take Debian 12 and 13 dressed as Proxmox through both stages of vGPU and back, in VMs
 	@scripts/deps.sh vgpu
 	$(CARGO) build --no-default-features --bins
 	$(AS_ROOT) tests/vgpu/vm.sh "$(TARGET_DIR)/debug" bookworm
+	$(AS_ROOT) tests/vgpu/vm.sh "$(TARGET_DIR)/debug" trixie
 
 test-umockdev: ## cards that umockdev describes are found in its sysfs
 	@scripts/deps.sh umockdev
