@@ -66,6 +66,11 @@ inside() {
 }
 inside 'cargo build --offline --bins'
 inside 'pkg-config --print-errors --modversion gtk4 libadwaita-1 | paste -sd" "'
+# An icon that a release has dropped is a broken picture.
+while read -r icon; do
+  [[ -n $(find "$root/usr/share/icons/Adwaita" "$project/resources/icons" -name "$icon.svg" -print -quit) ]] ||
+    { echo "debian-13: there is no icon $icon" >&2 && exit 1; }
+done < <(cd "$project" && grep -rhoE '[a-z]+(-[a-z]+)*-symbolic' src/ui resources --include=*.rs --include=*.ui | sort -u)
 for look in "light --size 920x760" "dark --size 920x760 --dark" "narrow --size 360x720"; do
   # shellcheck disable=SC2086 # options, word by word
   set -- $look

@@ -154,7 +154,7 @@ impl HomePage {
         clear(&imp.more, &mut imp.rows.borrow_mut());
         let Some((first, rest)) = lines.split_first() else { return };
         let (icon, class) = match first.mark {
-            Mark::Good => ("emblem-ok-symbolic", "success"),
+            Mark::Good => ("object-select-symbolic", "success"),
             Mark::Warning => ("dialog-warning-symbolic", "warning"),
             Mark::Bad => ("dialog-error-symbolic", "error"),
             Mark::Unknown => ("dialog-question-symbolic", "dim-label"),

@@ -243,7 +243,7 @@ impl LogView {
             Kind::Warning => (Some("dialog-warning-symbolic"), "warning"),
             Kind::Error => (Some("dialog-error-symbolic"), "error"),
             Kind::Note => (Some("hostwright-info-symbolic"), "note"),
-            Kind::Good => (Some("emblem-ok-symbolic"), "note"),
+            Kind::Good => (Some("object-select-symbolic"), "note"),
             Kind::Output => (None, "output"),
         };
         // Rows are used again and again; what stays as it was costs nothing.

@@ -9,7 +9,7 @@ use adw::prelude::*;
 /// The sign of a mark. Each is a shape of its own with a name of its own: nothing is said by colour alone.
 pub(in crate::ui) fn mark_icon(mark: Mark) -> gtk::Image {
     let (icon, class, name) = match mark {
-        Mark::Good => ("emblem-ok-symbolic", "success", gettext("Good")),
+        Mark::Good => ("object-select-symbolic", "success", gettext("Good")),
         Mark::Warning => ("dialog-warning-symbolic", "warning", gettext("Worth a look")),
         Mark::Bad => ("dialog-error-symbolic", "error", gettext("Wrong")),
         Mark::Unknown => ("dialog-question-symbolic", "warning", gettext("Could not look")),

@@ -89,7 +89,7 @@ impl ReportPage {
         let report = &ended.report;
         let (mark, title) = headline(ended);
         let (icon, class) = match mark {
-            Mark::Good => ("emblem-ok-symbolic", "success"),
+            Mark::Good => ("object-select-symbolic", "success"),
             Mark::Neutral => ("process-stop-symbolic", "dim-label"),
             _ => ("dialog-error-symbolic", "error"),
         };

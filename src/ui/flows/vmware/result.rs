@@ -74,7 +74,7 @@ impl ResultPage {
         }
         let (mark, title) = headline(outcome);
         let (icon, class) = match mark {
-            Mark::Good => ("emblem-ok-symbolic", "success"),
+            Mark::Good => ("object-select-symbolic", "success"),
             Mark::Warning | Mark::Unknown => ("dialog-warning-symbolic", "warning"),
             Mark::Bad => ("dialog-error-symbolic", "error"),
             Mark::Neutral => ("edit-undo-symbolic", "dim-label"),
