@@ -149,11 +149,19 @@ impl CommandLine {
     /// Those of `wanted` that are not there.
     ///
     /// # Errors
-    /// When one is there with another value.
+    /// When one is there with another value, or more than once.
     pub fn lacking<'w>(&self, wanted: &'w [Parameter]) -> Result<Vec<&'w Parameter>, ParamError> {
         let mut lacking: Vec<&Parameter> = Vec::new();
         for parameter in wanted {
-            if self.count(parameter) > 0 || lacking.contains(&parameter) {
+            let times = self.count(parameter);
+            if times > 1 {
+                return Err(ParamError::new(
+                    1,
+                    format!("`{parameter}` is there {times} times"),
+                    "take it out yourself but for once and look again",
+                ));
+            }
+            if times == 1 || lacking.contains(&parameter) {
                 continue;
             }
             let other = self.named(&parameter.name()).first().map(|w| (*w).to_owned());
