@@ -79,7 +79,19 @@ pub fn add(format: Format, text: &str, wanted: &[Parameter]) -> Result<Option<St
             Err(ParamError::new(1, "grub.cfg is generated", "change /etc/default/grub instead"))
         }
     }?;
-    Ok((changed != text).then_some(changed))
+    if changed == text {
+        return Ok(None);
+    }
+    // Also what is not edited must be understood: the check after the change reads all of it.
+    read(format, text)?;
+    if let Some(what) = missing(&read(format, &changed)?, wanted) {
+        return Err(ParamError::new(
+            1,
+            format!("with the change {what}"),
+            "write it in a simpler way and look again",
+        ));
+    }
+    Ok(Some(changed))
 }
 
 /// The text of a boot loader entry without these words, each taken out once where it stands; for entries

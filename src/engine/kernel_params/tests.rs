@@ -117,3 +117,13 @@ fn what_only_looks_empty_is_a_second_line() {
     );
     assert!(read(Format::Plain, "quiet\n \n").is_ok());
 }
+
+#[test]
+fn what_stays_as_it_is_must_be_understood_too() {
+    let wanted = ["iommu=pt".parse::<Parameter>().unwrap()];
+    // The second line is a way out, and its doubled quotes leave one open for the kernel.
+    let text = "\"a\" \"ro\"\n\"b\" \"ro\"\"x y\"\n";
+    let error = add(Format::Refind, text, &wanted).unwrap_err();
+    assert!(error.to_string().starts_with("line 2: "), "{error}");
+    assert!(add(Format::Refind, &text.replace("\"\"", ""), &wanted).unwrap().is_some());
+}
