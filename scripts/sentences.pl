@@ -21,7 +21,8 @@ for my $file (@ARGV) {
         keep("$1", 1) while $text =~ /(?:^|\{|, )\s*(?:title|what|helps|harms|caution|note|reason|no_unlock) = "((?:[^"\\]|\\.)*)"/mg;
         next;
     }
-    $text =~ s/#\[cfg\(test\)\]\s*(?:#\[[^\n]*\]\s*)*(?:pub(?:\([a-z]+\))? )?mod .*//s;
+    $text =~ s|#\[cfg\(test\)\]\s*(?:#\[[^\n]*\]\s*)*(?:pub(?:\([a-z]+\))? )?mod \w+;||g;
+    $text =~ s|#\[cfg\(test\)\]\s*(?:#\[[^\n]*\]\s*)*(?:pub(?:\([a-z]+\))? )?mod .*||s;
     $text =~ s/^\s*\/\/.*$//mg;
     $text =~ s/#!?\[(?!error)\w+[^\]]*\]//g;
     $text =~ s/(?:debug|trace|info|warn)!\((?:[^()]|\([^()]*\))*\)//g;
