@@ -45,8 +45,8 @@ impl BitByBit {
     }
 }
 
-/// Does the next thing; whether something is left. To make a row takes half a millisecond, to lay it out for the first time
-/// up to seven: two of them and what else a new page needs do not fit into the 16 ms of a frame.
+/// Does the next thing; whether something is left. One in a frame: to lay a row out for the first time costs more than to
+/// make it, and with two the first frame of Checks took 20 ms, with one 9.
 fn go_on(waiting: &RefCell<VecDeque<Deed>>) -> bool {
     let next = waiting.borrow_mut().pop_front();
     if let Some(deed) = next {
