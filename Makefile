@@ -125,6 +125,7 @@ fuzz: ## the parsers of boot loaders' files, each for TIME seconds (60); needs a
 test-vgpu: ## take Debian 12 and 13 dressed as Proxmox through both stages of vGPU and back, in VMs
 	@scripts/deps.sh vgpu
 	$(CARGO) build --no-default-features --bins
+	$(AS_ROOT) env PROFILE=dev tests/vgpu/token.sh
 	$(AS_ROOT) tests/vgpu/vm.sh "$(TARGET_DIR)/debug" bookworm
 	$(AS_ROOT) tests/vgpu/vm.sh "$(TARGET_DIR)/debug" trixie
 

@@ -3,17 +3,24 @@
 # Has docker-compose read the compose files of the licence server (tests/vgpu/compose, which a test of the library keeps
 # true), and looks at what it understood. The docker-compose of Debian 12 and 13, taken out of their packages; no Docker is
 # needed, and nothing is installed.
+#
+# DEBIAN_MIRROR    default: the mirror this machine's own apt uses
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+
+# shellcheck disable=SC2016 # apt's placeholder, not the shell's
+mirror=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' |
+  sort -u | head -n1)}
+[[ -n $mirror ]] || { echo "compose.sh: this machine's apt has no Debian archive; set DEBIAN_MIRROR to one" >&2; exit 1; }
 
 # A package of a release, unpacked, with all that it needs of Python.
 unpack() {
   local release=$1 apt=$work/$1/apt
   shift
   mkdir -p "$apt/lists/partial" "$apt/archives/partial" "$apt/etc" "$work/$release/debs"
-  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $release main" \
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $release main" \
     >"$apt/etc/sources.list"
   local options=(-qq -o "Dir::Etc::sourcelist=$apt/etc/sources.list" -o Dir::Etc::sourceparts=/dev/null
     -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt" -o Acquire::Languages=none -o APT::Sandbox::User=root)

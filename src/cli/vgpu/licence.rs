@@ -83,14 +83,15 @@ fn engine(text: &str) -> Result<ContainerEngine, String> {
 pub(crate) fn give(session: &mut Session, args: &Token) -> Result<Exit, Problem> {
     consent(session, &args.options)?;
     let bytes = std::fs::read(&args.file).map_err(|e| Problem::file("read", &args.file, &e))?;
-    let refused = |why: &str| {
+    let refused = |why: &str, remedy: &str| {
         let heading = format!("{} is not taken", args.file.display());
-        Problem::new(Exit::Refused, "no-token-file", &heading, sentence(why))
-            .remedy("Take the file as the licence server gave it, unchanged.")
+        Problem::new(Exit::Refused, "no-token-file", &heading, sentence(why)).remedy(remedy)
     };
-    let says = token::parse(&bytes).map_err(|e| refused(&e.to_string()))?;
+    let says = token::parse(&bytes)
+        .map_err(|e| refused(&e.to_string(), "Take the file as the licence server gave it, unchanged."))?;
     if let Some(ended) = says.expires.filter(|e| *e <= Timestamp::now()) {
-        return Err(refused(&format!("it ended on {ended}; get a new one from {}", says.servers.join(", "))));
+        let remedy = format!("Get a new one from {}.", says.servers.join(", "));
+        return Err(refused(&format!("it ended on {ended}"), &remedy));
     }
     if !session.json() {
         let text = format!("Guests with this token ask {} for licences.\n", says.servers.join(", "));

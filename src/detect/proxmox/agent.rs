@@ -5,6 +5,7 @@ use crate::detect::Finding;
 use crate::host::{Command, Host};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The kind of system in a virtual machine.
@@ -57,9 +58,30 @@ pub struct GuestSystem {
     pub called: String,
     /// Whether the service that fetches licences is there: NVIDIA's guest driver is installed.
     pub service: bool,
-    /// Names of the tokens that are there.
-    pub tokens: Vec<String>,
+    /// The tokens that are there.
+    pub tokens: Vec<TokenFile>,
 }
+
+/// A token's file inside a guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TokenFile {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its bytes, hexadecimal.
+    pub sha256: String,
+    /// Its permission bits, octal; empty on Windows.
+    pub mode: String,
+}
+
+impl TokenFile {
+    /// Whether it is a token with this content, as the step that puts it there leaves it.
+    pub fn is(&self, name: &str, sha256: &str) -> bool {
+        self.name == name && self.sha256 == sha256 && (self.mode.is_empty() || self.mode == TOKEN_MODE)
+    }
+}
+
+/// NVIDIA wants a token's owner to be able to execute it (Virtual GPU Client Licensing User Guide).
+pub const TOKEN_MODE: &str = "744";
 
 /// What a command inside a guest left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,6 +182,22 @@ pub fn parse_osinfo(text: &str) -> Result<(GuestOs, String), GuestError> {
     Ok((os, if info.name.is_empty() { info.id } else { info.name }))
 }
 
+/// Reads which tokens there are: lines of `sha256sum`, and lines with mode and path. A name that is no plain one
+/// (`sha256sum` writes a backslash before such a line) is none of a licence server's. Pure.
+pub fn parse_tokens(sums: &str, modes: &str) -> Vec<TokenFile> {
+    let modes: BTreeMap<&str, &str> =
+        modes.lines().filter_map(|l| l.split_once(' ').map(|(m, p)| (p, m))).collect();
+    let token = |line: &str| {
+        let (sum, path) = line.split_once("  ")?;
+        let name = path.rsplit(['/', '\\']).next()?;
+        let sum = (sum.len() == 64 && sum.bytes().all(|b| b.is_ascii_hexdigit()))
+            .then(|| sum.to_ascii_lowercase())?;
+        let mode = modes.get(path).copied().unwrap_or_default().to_owned();
+        name.ends_with(".tok").then(|| TokenFile { name: name.to_owned(), sha256: sum, mode })
+    };
+    sums.lines().filter_map(|l| token(l.trim_end())).collect()
+}
+
 fn system(host: &Host, vm: u32) -> Result<GuestSystem, GuestError> {
     let command = Command::new("qm").args(["guest", "cmd", &vm.to_string(), "get-osinfo"]);
     let Some(command) = host.tool(command.timeout(Duration::from_secs(PATIENCE))) else {
@@ -168,21 +206,27 @@ fn system(host: &Host, vm: u32) -> Result<GuestSystem, GuestError> {
     let output = host.runner().run_ok(&command).map_err(|e| GuestError(e.to_string()))?;
     let (os, called) = parse_osinfo(&output.stdout)?;
     let (folder, unit) = (os.token_folder(), os.licence_service());
-    let (service, listed) = match os {
+    let (service, tokens) = match os {
         GuestOs::Linux => {
             let service = ask(host, exec(vm, &["systemctl", "cat", "--", unit], None))?.code == 0;
-            // 2: it is not there.
-            let listed = ask(host, exec(vm, &["ls", "-1A", "--", folder], None))?;
-            (service, if listed.code == 0 { listed.out } else { String::new() })
+            // A folder that is not there has none; what `find` says of it goes elsewhere.
+            let modes = ["find", folder, "-maxdepth", "1", "-type", "f", "-name", "*.tok"];
+            let mut sums = modes.to_vec();
+            sums.extend(["-exec", "sha256sum", "--", "{}", "+"]);
+            let modes = [&modes[..], &["-printf", "%m %p\\n"]].concat();
+            let sums = ask(host, exec(vm, &sums, None))?.out;
+            (service, parse_tokens(&sums, &ask(host, exec(vm, &modes, None))?.out))
         }
         GuestOs::Windows => {
             let script = format!("if (Get-Service -Name '{unit}' -ErrorAction SilentlyContinue) {{ 'yes' }}");
             let service = ask(host, exec(vm, &powershell(&script), None))?.out.trim() == "yes";
-            let script = format!("Get-ChildItem -Name -LiteralPath '{folder}' -ErrorAction SilentlyContinue");
-            (service, ask(host, exec(vm, &powershell(&script), None))?.out)
+            let script = format!(
+                "Get-ChildItem -File -LiteralPath '{folder}' -Filter '*.tok' -ErrorAction SilentlyContinue | \
+                 ForEach-Object {{ (Get-FileHash -LiteralPath $_.FullName).Hash + '  ' + $_.FullName }}"
+            );
+            (service, parse_tokens(&ask(host, exec(vm, &powershell(&script), None))?.out, ""))
         }
     };
-    let tokens = listed.lines().map(str::trim).filter(|n| n.ends_with(".tok")).map(str::to_owned).collect();
     Ok(GuestSystem { os, called, service, tokens })
 }
 
@@ -234,11 +278,32 @@ mod tests {
         assert_eq!(command.stdin.as_deref(), Some(b"secret".as_slice()));
     }
 
+    #[test]
+    fn tokens_are_told_by_name_content_and_mode_on_both_systems() {
+        let (one, two) = ("ab".repeat(32), "CD".repeat(32));
+        let sums = format!(
+            "{one}  /etc/nvidia/ClientConfigToken/a b.tok\n\\{one}  /etc/nvidia/x\\ny.tok\nsha256sum: no\n"
+        );
+        let modes = "744 /etc/nvidia/ClientConfigToken/a b.tok\n";
+        let read = parse_tokens(&sums, modes);
+        assert_eq!(read, [TokenFile { name: "a b.tok".into(), sha256: one.clone(), mode: "744".into() }]);
+        assert!(read[0].is("a b.tok", &one));
+        assert!(
+            !read[0].is("a b.tok", &two)
+                && !TokenFile { mode: "600".into(), ..read[0].clone() }.is("a b.tok", &one)
+        );
+        let windows = format!(
+            "{two}  C:\\Program Files\\NVIDIA Corporation\\vGPU Licensing\\ClientConfigToken\\c.tok\r\n"
+        );
+        assert!(parse_tokens(&windows, "")[0].is("c.tok", &two.to_lowercase()));
+    }
+
     proptest! {
         #[test]
         fn any_text_is_read_without_panic(text in "(?s).*") {
             let _ = parse_exec(&text);
             let _ = parse_osinfo(&text);
+            let _ = parse_tokens(&text, &text);
         }
     }
 }

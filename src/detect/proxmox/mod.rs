@@ -12,8 +12,8 @@ mod packages;
 mod pool;
 
 pub use agent::{
-    Guest, GuestError, GuestOs, GuestOutput, GuestSystem, ask, exec, guest, parse_exec, parse_osinfo,
-    powershell,
+    Guest, GuestError, GuestOs, GuestOutput, GuestSystem, TOKEN_MODE, TokenFile, ask, exec, guest,
+    parse_exec, parse_osinfo, powershell,
 };
 pub use earlier::Earlier;
 pub use machines::{VmWithDevices, parse_vm, with_devices};

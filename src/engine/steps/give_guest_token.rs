@@ -2,7 +2,7 @@
 //! Put the token of a licence server into a running virtual machine, through its guest agent.
 
 use super::{Action, preview::preview};
-use crate::detect::proxmox::{GuestError, GuestOs, GuestOutput, ask, exec, powershell};
+use crate::detect::proxmox::{GuestError, GuestOs, GuestOutput, TOKEN_MODE as MODE, ask, exec, powershell};
 use crate::engine::context::{After, Applied, Before, Context};
 use crate::engine::error::StepError;
 use crate::engine::event::{Check, CheckOutcome};
@@ -34,9 +34,6 @@ pub struct GiveGuestToken {
 
 /// Tokens are a few kilobytes; an agent takes a megabyte.
 const TOKEN_LIMIT: usize = 64 << 10;
-
-/// NVIDIA wants its owner to be able to execute it (Virtual GPU Client Licensing User Guide).
-const MODE: &str = "744";
 
 /// What there was: nothing, or the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -234,7 +231,8 @@ impl Action for GiveGuestToken {
 
     fn apply(&self, ctx: &mut Context<'_>) -> Result<Applied, StepError> {
         let host = ctx.host();
-        if self.now(host)?.is_some_and(|there| self.is_ours(&there)) {
+        let whole = |there: There| self.is_ours(&there) && (there.mode.is_empty() || there.mode == MODE);
+        if self.now(host)?.is_some_and(whole) {
             return Ok(Applied { unchanged: true, ..Applied::default() });
         }
         let Some(bytes) = ctx.inputs().sealed.get(&self.sha256) else {

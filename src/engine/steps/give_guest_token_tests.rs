@@ -141,6 +141,20 @@ fn a_token_that_is_there_already_is_left_alone_and_nothing_is_restarted() {
 }
 
 #[test]
+fn a_token_with_other_permissions_gets_them_and_has_its_own_again_after_undo() {
+    let etc = tempfile::tempdir().unwrap();
+    let (scene, machine) = scene(&etc);
+    let dir = etc.path().join("nvidia/ClientConfigToken");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join(step().name), TOKEN).unwrap();
+    std::fs::set_permissions(dir.join(step().name), std::fs::Permissions::from_mode(0o600)).unwrap();
+    let report = scene.execute(vec![Step::GiveGuestToken(step())]).unwrap();
+    assert_eq!(files(&machine), [(step().name, 0o744, TOKEN.to_vec())]);
+    scene.undo(report.run).unwrap();
+    assert_eq!(files(&machine), [(step().name, 0o600, TOKEN.to_vec())]);
+}
+
+#[test]
 fn a_token_that_somebody_changed_since_stays() {
     let etc = tempfile::tempdir().unwrap();
     let (scene, machine) = scene(&etc);

@@ -126,7 +126,7 @@ pub(super) fn token(choices: &Choices, facts: &LicensingFacts) -> Result<Part, R
     };
     let mut warnings = Vec::new();
     let others: Vec<&str> =
-        system.tokens.iter().filter(|t| **t != wanted.file.name).map(String::as_str).collect();
+        system.tokens.iter().map(|t| t.name.as_str()).filter(|n| *n != wanted.file.name).collect();
     if !others.is_empty() {
         warnings.push(Warning {
             message: format!("Other tokens are there too and stay: {}.", others.join(", ")),
@@ -142,6 +142,9 @@ pub(super) fn token(choices: &Choices, facts: &LicensingFacts) -> Result<Part, R
             ),
             remedy: Some("Install it; it finds the token at its first start.".to_owned()),
         });
+    }
+    if system.tokens.iter().any(|t| t.is(&wanted.file.name, &wanted.file.sha256)) {
+        return Ok(Part { warnings, ..Part::default() });
     }
     let step = Step::GiveGuestToken(GiveGuestToken {
         vm: guest.vm,

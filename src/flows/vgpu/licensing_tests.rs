@@ -30,8 +30,10 @@ const LINUX: &str = r#"
 {"id": "debian", "pretty-name": "Debian GNU/Linux 12 (bookworm)"}
 == answer qm guest exec 100 --timeout 60 -- systemctl cat -- nvidia-gridd.service
 {"exitcode": 0, "exited": 1, "out-data": "[Unit]"}
-== answer qm guest exec 100 --timeout 60 -- ls -1A -- /etc/nvidia/ClientConfigToken
-{"exitcode": 0, "exited": 1, "out-data": "older.tok\nREADME\n"}
+== answer qm guest exec 100 --timeout 60 -- find /etc/nvidia/ClientConfigToken -maxdepth 1 -type f -name '*.tok' -exec sha256sum -- '{}' +
+{"exitcode": 0, "exited": 1, "out-data": "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd  /etc/nvidia/ClientConfigToken/older.tok\n"}
+== answer qm guest exec 100 --timeout 60 -- find /etc/nvidia/ClientConfigToken -maxdepth 1 -type f -name '*.tok' -printf '%m %p\n'
+{"exitcode": 0, "exited": 1, "out-data": "744 /etc/nvidia/ClientConfigToken/older.tok\n"}
 "#;
 
 #[test]
@@ -43,6 +45,21 @@ fn a_linux_guest_with_an_agent_gets_the_token_and_its_service_is_restarted() {
     assert_eq!(plan.warnings.len(), 1);
     assert!(plan.warnings[0].message.contains("older.tok"), "{}", plan.warnings[0].message);
     assert!(plan.permissions.contains(&Permission::VgpuInstall));
+}
+
+#[test]
+fn a_guest_that_has_this_token_gets_nothing() {
+    let mut choices = token_choices();
+    let file = &mut choices.token.as_mut().unwrap().file;
+    (file.name, file.sha256) = ("older.tok".into(), "cd".repeat(32));
+    let more = |guest: &str| format!("{OFF}{ON}{guest}");
+    let plan = planned(&more(LINUX), &choices).unwrap();
+    assert!(plan.steps.is_empty() && plan.permissions.is_empty() && plan.warnings.is_empty(), "{plan:?}");
+    // The driver reads it with other permissions, too, but they are not what NVIDIA asks for.
+    let plan = planned(&more(&LINUX.replace("744 /etc", "600 /etc")), &choices).unwrap();
+    assert_eq!(plan.steps.len(), 1);
+    choices.token.as_mut().unwrap().file.sha256 = "ab".repeat(32);
+    assert_eq!(planned(&more(LINUX), &choices).unwrap().steps.len(), 1, "another content");
 }
 
 #[test]
