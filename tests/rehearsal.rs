@@ -3,9 +3,11 @@
 //! that show why. Emulated, a few seconds each.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail the test")]
 
-use hostwright::engine::{Wanted, rehearse};
+use hostwright::engine::{Event, Inputs, Wanted, rehearse, try_all};
+use hostwright::flows::vmware;
 use hostwright::guest::rehearsal::Verdict;
 use hostwright::host::{Cancel, Host};
+use sha2::Digest;
 use std::path::Path;
 use std::process::Command;
 
@@ -121,4 +123,45 @@ fn a_wish_to_stop_ends_the_machine() {
     waiting.join().unwrap();
     assert!(said.contains("cancelled"), "{said}");
     assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
+}
+
+#[test]
+fn kernels_are_built_for_together_and_one_that_cannot_be_does_not_stop_the_others() {
+    let kernel = kernel();
+    let practice = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/practice");
+    let packed = Command::new("tar").arg("-C").arg(practice).args(["-c", "."]).output().unwrap();
+    assert!(packed.status.success());
+    let sha256 = hex::encode(sha2::Sha256::digest(&packed.stdout));
+    let choices = vmware::Choices::from_json(&serde_json::json!({
+        "kernels": { "releases": [kernel] },
+        "source": { "sealed": { "sha256": sha256, "name": "practice.tar" } },
+    }))
+    .unwrap();
+    let mut inputs = Inputs::default();
+    inputs.sealed.insert(sha256, packed.stdout);
+    let (host, cancel) = (Host::machine().unwrap(), Cancel::new());
+    let wanted = vmware::rehearsals(&host, &choices, &inputs, &cancel, &mut |_: Event| {}).unwrap();
+    let [good] = wanted.as_slice() else { panic!("{wanted:?}") };
+    let mut broken = good.clone();
+    broken.0.build_dir = "/lib/modules/none/build".to_owned();
+    let (scratch, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut told = Vec::new();
+    let mut sink = |event: Event| match event {
+        Event::Step { step, .. } => told.push((step, "begins")),
+        Event::StepDone { step, .. } => told.push((step, "done")),
+        Event::StepFailed { step, .. } => told.push((step, "failed")),
+        _ => {}
+    };
+    let pairs = [broken, good.clone()];
+    let tried = try_all(&host, &pairs, &inputs, scratch.path(), cache.path(), &cancel, &mut sink);
+    assert!(tried[0].is_err(), "{tried:?}");
+    assert!(tried[1].as_ref().is_ok_and(Verdict::passed), "{tried:?}");
+    // The trial of the first one is left out; the builds are told before any trial.
+    assert_eq!(told.iter().filter(|(step, _)| *step == 2).count(), 0, "{told:?}");
+    assert!(told.contains(&(0, "failed")) && told.contains(&(1, "done")), "{told:?}");
+    assert_eq!(told[told.len() - 2..], [(3, "begins"), (3, "done")], "{told:?}");
+
+    cancel.cancel();
+    let tried = try_all(&host, &pairs, &inputs, scratch.path(), cache.path(), &cancel, &mut |_: Event| {});
+    assert!(tried.iter().all(Result::is_err), "{tried:?}");
 }

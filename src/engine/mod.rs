@@ -77,7 +77,7 @@ pub use report::{
 };
 pub use runs::{events, runs};
 pub use steps::Step;
-pub use try_out::{build_only, build_or_reuse, try_out};
+pub use try_out::{build_only, build_or_reuse, try_all};
 pub use undo::{undo, undo_preview};
 
 #[doc(hidden)]

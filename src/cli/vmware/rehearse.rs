@@ -34,37 +34,6 @@ pub(crate) struct Rehearse {
     mode: Option<ModeArg>,
 }
 
-/// Adds the number of the kernel's steps that came before.
-struct Shift<'a> {
-    sink: &'a mut dyn Sink,
-    by: usize,
-}
-
-impl Shift<'_> {
-    fn shifted(&self, mut event: Event) -> Event {
-        match &mut event {
-            Event::Step { step, .. }
-            | Event::Progress { step, .. }
-            | Event::Log { step, .. }
-            | Event::Diagnostic { step, .. }
-            | Event::StepDone { step, .. }
-            | Event::StepFailed { step, .. } => *step += self.by,
-            _ => {}
-        }
-        event
-    }
-}
-
-impl Sink for Shift<'_> {
-    fn event(&mut self, event: Event) {
-        self.sink.event(self.shifted(event));
-    }
-
-    fn passing(&mut self, event: Event) {
-        self.sink.passing(self.shifted(event));
-    }
-}
-
 /// Runs `vmware rehearse`.
 pub(super) fn run(session: &mut Session, args: &Rehearse) -> Result<Exit, Problem> {
     let options = Options {
@@ -83,17 +52,29 @@ pub(super) fn run(session: &mut Session, args: &Rehearse) -> Result<Exit, Proble
     })?;
     let tried = try_all(session, &host, &wanted, &inputs)?;
     let took = tried.took;
-    let all: Result<Vec<_>, StepError> = tried.value.into_iter().map(|(k, v)| Ok((k, v?))).collect();
-    let all = all.map_err(|e| failed(&e))?;
-    let exit = if all.iter().all(|(_, v)| v.passed()) { Exit::Done } else { Exit::Failed };
+    let all = tried.value;
+    let passed = |v: &Result<Verdict, StepError>| v.as_ref().is_ok_and(Verdict::passed);
+    let exit = if all.iter().all(|(_, v)| passed(v)) { Exit::Done } else { Exit::Failed };
     if session.json() {
-        let all: Vec<Value> = all.iter().map(|(k, v)| json!({ "kernel": k, "rehearsal": v })).collect();
+        let all: Vec<Value> = all
+            .iter()
+            .map(|(kernel, tried)| match tried {
+                Ok(verdict) => json!({ "kernel": kernel, "rehearsal": verdict }),
+                Err(e) => json!({ "kernel": kernel, "error": e.to_string() }),
+            })
+            .collect();
         session.screen.document(&all)?;
         return Ok(exit);
     }
     let mut text = String::new();
-    for (kernel, verdict) in &all {
-        text.push_str(&told(session, kernel, verdict));
+    for (kernel, tried) in &all {
+        match tried {
+            Ok(verdict) => text.push_str(&told(session, kernel, verdict)),
+            Err(e) => {
+                let what = format!("The modules could not be tried with {kernel}: {e}");
+                text.push_str(&session.look().item(0, Mark::Bad, &what));
+            }
+        }
     }
     let took = format!("Nothing on this machine was changed. {}\n", seconds(took));
     text.push_str(&session.look().dim(&took));
@@ -116,28 +97,15 @@ pub(super) fn try_all(
     let standing = Standing::Planning { elsewhere: false };
     let verbose = session.screen.verbose;
     showing(&session.voice, &session.watch, verbose, standing, |sink| {
-        let mut tried = Vec::new();
         sink.event(Event::Started { run: 0, steps: wanted.len() * 2, undo: false });
-        for (i, (build, rehearsal)) in wanted.iter().enumerate() {
-            let scratch = tempfile::tempdir()
-                .map_err(|e| Problem::file("make a folder in", &std::env::temp_dir(), &e))?;
-            let mut shift = Shift { sink, by: i * 2 };
-            let verdict =
-                engine::try_out(host, build, rehearsal, inputs, scratch.path(), &cache, &cancel, &mut shift);
-            if matches!(&verdict, Err(e) if e.is_cancelled()) {
-                return Err(Problem::cancelled());
-            }
-            tried.push((rehearsal.kernel.clone(), verdict));
+        let scratch =
+            tempfile::tempdir().map_err(|e| Problem::file("make a folder in", &std::env::temp_dir(), &e))?;
+        let tried = engine::try_all(host, wanted, inputs, scratch.path(), &cache, &cancel, sink);
+        if tried.iter().any(|t| matches!(t, Err(e) if e.is_cancelled())) {
+            return Err(Problem::cancelled());
         }
-        Ok(tried)
+        Ok(wanted.iter().map(|(_, rehearsal)| rehearsal.kernel.clone()).zip(tried).collect())
     })
-}
-
-fn failed(error: &StepError) -> Problem {
-    if error.is_cancelled() {
-        return Problem::cancelled();
-    }
-    Problem::new(Exit::Failed, "rehearsal", "The modules could not be tried", error.to_string())
 }
 
 /// Where unpacked kernels are kept: with the helper's when we may write there, else with this person's own.

@@ -20,7 +20,7 @@ pub use cache::{CACHE, clean as clean_cache};
 pub(super) use cache::{Cache, key};
 pub(super) use log::{BuildLog, LOGS};
 pub(super) use pool::{Order, build_all};
-pub(super) use run::{BuildError, Built, Progressed, build, gate};
+pub(super) use run::{BuildError, Built, Progressed, gate};
 pub(super) use said::Said;
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The build of one kernel's modules: its folder, its sandbox, and what is taken out of it. `pool` runs it.
 
-use super::pool::{Order, build_all};
 use crate::engine::kbuild;
 use crate::engine::modinfo;
 use crate::engine::module_check::{self, Expected, GateError};
@@ -148,18 +147,6 @@ impl Place {
         }
         gate(host, step, outputs)
     }
-}
-
-/// Builds the modules of one kernel from these trees (one for each, edited already) and checks what comes out.
-pub(in crate::engine) fn build(
-    host: &Host,
-    step: &BuildModules,
-    trees: &[Files],
-    cancel: &Cancel,
-    tell: &mut dyn FnMut(Progressed<'_>),
-) -> Result<Vec<Built>, BuildError> {
-    let mut all = build_all(host, &[Order { step, trees }], cancel, &mut |_, progressed| tell(progressed));
-    all.pop().unwrap_or(Err(BuildError::Cancelled))
 }
 
 /// Checks built modules before they are used, freshly made or from the cache.
