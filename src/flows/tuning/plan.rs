@@ -38,7 +38,10 @@ pub fn plan(choices: &Choices, facts: &TuningFacts) -> Result<Plan, Refusal> {
     for (tunable, evaluated, given) in chosen {
         let proposed =
             given.is_none_or(|g| evaluated.proposed.as_deref() == Some(g) || evaluate::is_now(evaluated, g));
-        if evaluated.standing == Standing::AlreadySo && proposed {
+        // A profile is kept by who looks after power; nothing of ours has to keep it.
+        let kept = matches!(tunable.change, Change::PowerProfile { .. })
+            && given.is_some_and(|g| evaluate::is_now(evaluated, g));
+        if evaluated.standing == Standing::AlreadySo && proposed || kept {
             continue;
         }
         let value = evaluate::value(tunable, evaluated, given, facts)?;

@@ -321,6 +321,9 @@ fn the_power_profile_is_that_of_who_looks_after_power() {
         assert_eq!(plan.permissions, [Permission::SystemTune].into());
         let so = with_power(manager, Some(profile));
         assert!(self::plan::plan(&choose(&[("power-profile", None)]), &so).unwrap().is_empty());
+        assert!(
+            self::plan::plan(&choose(&[("power-profile", Some("balanced"))]), &facts).unwrap().is_empty()
+        );
         assert_eq!(refusal(&facts, &[("power-profile", Some("warp; x"))]).code, "bad-value");
         assert_eq!(refusal(&facts, &[("power-profile", None), ("swappiness", None)]).code, "contradictory");
         assert_eq!(refusal(&facts, &[("energy-preference", None)]).code, "not-here");
