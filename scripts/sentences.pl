@@ -46,7 +46,7 @@ sub keep {
     return if $said =~ /\n|\\n|\\t|\\0|\\\\/ or $skip{$said};
     (my $plain = $said) =~ s/\{[^}]*\}/\0/g;
     # Commands are not translated, nor is what they print, nor are names, expressions (`^...`) and markup.
-    return if $plain =~ m{^[/.^-]|^<[?\w\0]+[ >]|^#|^[A-Z]+==|^w /|^--|^[\w.-]+ --\w|=\0|^\0[/.]\0} or $plain !~ /[a-z]{2,}/;
+    return if $plain =~ m{^[/.^-]|^<[?\w\0]+[ >]|^#|^[A-Z]+==|^w /|^--|^[\w.-]+ --\w|^\w+=-?/|=\0|^\0[/.]\0} or $plain !~ /[a-z]{2,}/;
     my $one = $plain =~ /^[A-Za-z][a-z]{3,}(?: [a-z]+)?$/;
     return unless $plain =~ /[a-z]{2,}.* \S|\S .*[a-z]{2,}/ or ($words and $one);
     # Too little that is fixed is found in anything.

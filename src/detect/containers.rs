@@ -21,6 +21,9 @@ pub struct Containers {
     pub docker_compose: bool,
     /// Whether `podman-compose` is there.
     pub podman_compose: bool,
+    /// Whether the kernel has AppArmor on and its parser is not there: Docker then starts no container.
+    #[serde(default)]
+    pub apparmor_parser_missing: bool,
 }
 
 /// Looks which programs run containers here.
@@ -37,17 +40,36 @@ pub fn containers(host: &Host) -> Containers {
         ]),
         docker_compose: any(&["/usr/bin/docker-compose"]),
         podman_compose: any(&["/usr/bin/podman-compose"]),
+        apparmor_parser_missing: host
+            .root()
+            .read_text("/sys/module/apparmor/parameters/enabled")
+            .is_ok_and(|enabled| enabled.trim() == "Y")
+            && !any(&["/usr/sbin/apparmor_parser", "/sbin/apparmor_parser"]),
     }
 }
 
-/// What a container's own health check says ("healthy", "starting", "unhealthy"), by `docker` or `podman`.
-pub fn health(host: &Host, program: &str, container: &str) -> Finding<String> {
-    let command = Command::new(program).args(["inspect", "--format", "{{.State.Health.Status}}", container]);
+/// A container, as its engine tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Container {
+    /// The image that it was made from, as it was named.
+    pub image: String,
+    /// What its own health check says ("healthy", "starting", "unhealthy"); of one that was never started, its state
+    /// ("created").
+    pub health: String,
+}
+
+/// Looks at a container, by `docker` or `podman`. Could not look: also when there is none.
+pub fn container(host: &Host, program: &str, name: &str) -> Finding<Container> {
+    let format = "{{.Config.Image}} {{with .State.Health}}{{.Status}}{{else}}{{.State.Status}}{{end}}";
+    let command = Command::new(program).args(["inspect", "--format", format, name]);
     let Some(command) = host.tool(command.timeout(Duration::from_secs(20))) else {
         return Finding::unseen("this root has no containers of its own");
     };
     match host.runner().run_ok(&command) {
-        Ok(output) => Finding::Seen(output.stdout.trim().to_owned()),
+        Ok(output) => {
+            let (image, health) = output.stdout.trim().split_once(' ').unwrap_or_default();
+            Finding::Seen(Container { image: image.to_owned(), health: health.to_owned() })
+        }
         Err(e) => Finding::unseen(e.to_string()),
     }
 }
@@ -62,7 +84,7 @@ mod tests {
     #[test]
     fn programs_are_told_by_their_files_and_health_by_the_engine() {
         let dir = tempfile::tempdir().unwrap();
-        let runner = FakeRunner::new().ok("docker", "healthy\n");
+        let runner = FakeRunner::new().ok("docker", "who/what@sha256:00 healthy\n");
         let host = host(dir.path(), Arc::new(runner), HostKind::Machine).unwrap();
         assert_eq!(containers(&host), Containers::default());
         for path in ["/usr/bin/docker", "/usr/libexec/docker/cli-plugins/docker-compose"] {
@@ -71,7 +93,8 @@ mod tests {
         }
         let there = Containers { docker: true, compose_plugin: true, ..Containers::default() };
         assert_eq!(containers(&host), there);
-        assert_eq!(health(&host, "docker", "x"), Finding::Seen("healthy".to_owned()));
-        assert!(matches!(health(&host, "podman", "x"), Finding::CouldNotLook { .. }));
+        let said = Container { image: "who/what@sha256:00".into(), health: "healthy".into() };
+        assert_eq!(container(&host, "docker", "x"), Finding::Seen(said));
+        assert!(matches!(container(&host, "podman", "x"), Finding::CouldNotLook { .. }));
     }
 }

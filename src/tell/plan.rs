@@ -12,7 +12,7 @@ pub(crate) fn permission(permission: Permission) -> &'static str {
         Permission::PackagesInstall => "install packages",
         Permission::BootConfigure => "change how the machine boots",
         Permission::KeysEnroll => "have a signing key trusted",
-        Permission::VgpuInstall => "install a vGPU driver",
+        Permission::VgpuInstall => "set up NVIDIA vGPU and its licences",
         Permission::MediaWrite => "erase a medium and write an image onto it",
         Permission::Undo => "take back what Hostwright did",
         Permission::Inspect => "look at what only root can see",

@@ -42,7 +42,7 @@ look() {
 }
 
 digest=sha256:$(printf '0f%.0s' {1..32})
-expect=("docker.io/who/fastapi-dls@$digest" "no-new-privileges:true" NET_BIND_SERVICE ALL "LEASE_EXPIRE_DAYS: '30'"
+expect=("docker.io/who/fastapi-dls@$digest" "no-new-privileges" NET_BIND_SERVICE ALL "LEASE_EXPIRE_DAYS: '30'"
   https://localhost/-/health /etc/hostwright/dls/webserver.key start_period)
 
 unpack bookworm docker-compose python3-docker python3-dockerpty python3-docopt python3-dotenv python3-jsonschema \

@@ -23,41 +23,20 @@ fail() {
 if [[ -z ${TOKEN_WORK:-} ]]; then
   [[ $(id -u) -eq 0 ]] || fail "only root can make the view; try: sudo $0"
   cache=${HOSTWRIGHT_CACHE:-$HOME/.cache/hostwright}/token-vm
-  mkdir -p "$cache"
-  root=$cache/root
-  if [[ ! -e $root ]]; then
-    rm -rf --one-file-system "$root.new"
-    mmdebstrap --variant=minbase \
-      --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
-      --include=systemd-sysv,kmod,udev,initramfs-tools,linux-image-cloud-amd64,qemu-guest-agent \
-      bookworm "$root.new" >"$cache/root.log" 2>&1 || { tail -n 20 "$cache/root.log" >&2 && exit 1; }
-    mv "$root.new" "$root"
-  fi
+  # shellcheck source=tests/guest.sh
+  source "$project/tests/guest.sh"
+  guest_root root systemd-sysv,kmod,udev,initramfs-tools,linux-image-cloud-amd64,qemu-guest-agent
   work=$(mktemp -d "$cache/run.XXXXXX")
   trap 'rm -rf --one-file-system "$work"' EXIT
-  mkdir "$work/all"
-  cp -a --reflink=auto "$root/." "$work/all/"
-  put() { install -D -m "${2:-644}" /dev/stdin "$work/all$1"; }
+  guest_copy root
   # Counts its starts.
-  put /etc/systemd/system/nvidia-gridd.service <<'END'
+  guest_unit nvidia-gridd.service <<'END'
 [Service]
 ExecStart=/bin/sh -c 'echo started >>/var/starts; exec sleep infinity'
-[Install]
-WantedBy=multi-user.target
 END
-  mkdir -p "$work/all/etc/systemd/system/multi-user.target.wants"
-  ln -s ../nvidia-gridd.service "$work/all/etc/systemd/system/multi-user.target.wants/nvidia-gridd.service"
-  ln -s /dev/null "$work/all/etc/systemd/system/getty@tty1.service"
-  ln -s /dev/null "$work/all/etc/systemd/system/serial-getty@ttyS0.service"
-  echo "/dev/vda / ext4 rw 0 1" | put /etc/fstab
-  truncate -s 1600M "$work/disk.img"
-  mke2fs -q -t ext4 -d "$work/all" -E lazy_itable_init=1 "$work/disk.img"
-  kernel=$(cd "$root/boot" && printf '%s\n' vmlinuz-* | tail -n1)
-  cp "$root/boot/$kernel" "$work/vmlinuz"
-  cp "$root/boot/initrd.img-${kernel#vmlinuz-}" "$work/initrd"
-  rm -rf --one-file-system "$work/all"
+  guest_disk root 1600M
   status=0
-  TOKEN_WORK=$work "$project/tests/bus/with-bus.sh" --bind "$work" -- "$(readlink -f "$0")" || status=$?
+  TOKEN_WORK=$work "$project/tests/bus/with-bus.sh" --bind "$cache" -- "$(readlink -f "$0")" || status=$?
   exit "$status"
 fi
 
@@ -65,20 +44,10 @@ fi
 
 work=$TOKEN_WORK
 cd "$work"
+# shellcheck source=tests/guest.sh
+source "$project/tests/guest.sh"
+guest_dressed_as_proxmox /
 install -m 755 "$project/tests/vgpu/lab/qm" /usr/sbin/qm
-cat >/usr/bin/pveversion <<'END'
-#!/bin/sh
-echo "pve-manager/8.2.4/0 (running kernel: $(uname -r))"
-END
-chmod 755 /usr/bin/pveversion
-install -D -m 644 /dev/stdin /usr/share/perl5/PVE/pvecfg.pm <<'END'
-package PVE::pvecfg;
-sub package { return 'pve-manager'; }
-sub version {
-    return '8.2.4';
-}
-1;
-END
 mkdir -p /etc/pve/qemu-server /run/qemu-server
 printf 'agent: 1\nname: desk\nmemory: 512\n' >/etc/pve/qemu-server/100.conf
 
@@ -119,10 +88,8 @@ same() {
 
 says 3 "is off" vgpu token 100 "$name" --yes
 
-qemu-system-x86_64 -nodefaults -display none -accel tcg -cpu max -smp 1 -m 512 \
-  -drive "file=$work/disk.img,format=raw,if=virtio,cache=unsafe" -serial "file:$work/serial" \
-  -kernel "$work/vmlinuz" -initrd "$work/initrd" -append "root=/dev/vda rw console=ttyS0 quiet mitigations=off" \
-  -device virtio-serial -device virtserialport,chardev=qga0,name=org.qemu.guest_agent.0 \
+guest_parts
+"${guest[@]}" -m 512 -device virtio-serial -device virtserialport,chardev=qga0,name=org.qemu.guest_agent.0 \
   -chardev socket,path=/run/qemu-server/100.qga,server=on,wait=off,id=qga0 &
 qemu=$!
 echo "$qemu" >/run/qemu-server/100.pid

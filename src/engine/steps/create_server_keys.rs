@@ -98,8 +98,11 @@ impl CreateServerKeys {
         [certificate, pair, public]
     }
 
-    /// Whether all files are there; some of them only is an error, and so is a certificate for other names.
-    fn is_there(&self, host: &Host) -> Result<bool, StepError> {
+    /// Whether all files are there.
+    ///
+    /// # Errors
+    /// When only some of them are, or the certificate is for other names.
+    pub(crate) fn is_there(&self, host: &Host) -> Result<bool, StepError> {
         let root = host.root();
         let there = self.paths().iter().filter(|p| root.exists(p)).count();
         if there == 0 {

@@ -2,9 +2,9 @@
 //! Did it work? Looked at in sysfs, never taken from an exit status.
 
 use super::decision::ExpectedInterface;
-use super::licensing::CONTAINER;
+use super::licensing::{CONTAINER, HEALTHY};
 use crate::detect::Finding;
-use crate::detect::containers::health;
+use crate::detect::containers::container;
 use crate::detect::nvidia::{self, Interface, NvidiaGpu};
 use crate::engine::Step;
 use crate::engine::event::{Check, CheckOutcome};
@@ -109,11 +109,12 @@ fn server(host: &Host, plan: &Plan) -> Vec<Check> {
     let Some(engine) = engine else { return Vec::new() };
     let mut left = AGAIN * 6;
     let outcome = loop {
-        let now = health(host, engine.program(), CONTAINER);
-        match now {
-            Finding::Seen(said) if said == "healthy" => break CheckOutcome::Good,
+        match container(host, engine.program(), CONTAINER) {
+            Finding::Seen(now) if now.health == HEALTHY => break CheckOutcome::Good,
             _ if left > 0 => {}
-            Finding::Seen(said) => break bad(format!("it is {said}; see `journalctl -u hostwright-dls`")),
+            Finding::Seen(now) => {
+                break bad(format!("it is {}; see `journalctl -u hostwright-dls`", now.health));
+            }
             Finding::CouldNotLook { why } => break CheckOutcome::CouldNotLook { reason: why },
         }
         left -= 1;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Licences for virtual GPUs: the token of a licence server into a guest, and a licence server of one's own
-//! (FastAPI-DLS) in a container. Pure.
+//! (FastAPI-DLS) in a container. Pure, but for [`look`].
 
 use super::choices::{Choices, LicenceServer};
 use super::facts::VgpuFacts;
 use super::setup::TextFile;
 use crate::detect::Finding;
-use crate::detect::containers::Containers;
+use crate::detect::containers::{Container, Containers, container};
 use crate::detect::proxmox::{Guest, GuestOs};
 use crate::engine::Step;
 use crate::engine::plan::{Note, Permission, Refusal, Warning};
@@ -15,6 +15,7 @@ use crate::engine::steps::{
     is_token_name, wrong_with_image,
 };
 use crate::flows::packages::{self, PackageFacts};
+use crate::host::Host;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -25,6 +26,8 @@ const FOLDER: &str = "/etc/hostwright/dls";
 const COMPOSE: &str = "/etc/hostwright/dls/compose.yaml";
 const UNIT: &str = "hostwright-dls.service";
 const UNIT_FILE: &str = "/etc/systemd/system/hostwright-dls.service";
+
+const ENABLED: &str = "/etc/systemd/system/multi-user.target.wants/hostwright-dls.service";
 
 /// The files that only this part writes.
 pub(super) const OWN_FILES: [&str; 2] = [COMPOSE, UNIT_FILE];
@@ -44,7 +47,24 @@ pub struct LicensingFacts {
     /// Whether the time zone that was chosen is one.
     #[serde(default)]
     pub zone_known: bool,
+    /// The licence server that is here already, where one is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerNow>,
 }
+
+/// A licence server that is here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServerNow {
+    /// Its container.
+    pub container: Container,
+    /// Whether its certificate is for the names that are wanted, and all of its keys are there.
+    pub keys: bool,
+    /// Whether it is started with the machine.
+    pub enabled: bool,
+}
+
+/// What the container says when it answers.
+pub(super) const HEALTHY: &str = "healthy";
 
 /// Steps, and what must be told with them.
 #[derive(Debug, Default)]
@@ -177,6 +197,8 @@ pub(super) fn server_packages(
             ("docker.io", there.docker),
             ("docker-cli", there.docker || major.is_none_or(|m| m < 9)),
             ("docker-compose", there.compose_plugin || there.docker_compose),
+            // Only recommended by Docker's package, and no container starts without it.
+            ("apparmor", !there.apparmor_parser_missing),
         ],
         ContainerEngine::Podman => &[("podman", there.podman), ("podman-compose", there.podman_compose)],
     };
@@ -240,6 +262,23 @@ fn check_server(server: &LicenceServer, facts: &LicensingFacts) -> Result<IpAddr
     Ok(address)
 }
 
+/// Looks at the licence server that is here. Nothing, when there is none.
+pub(super) fn look(host: &Host, server: &LicenceServer, there: &Containers) -> Option<ServerNow> {
+    let Finding::Seen(container) = container(host, engine(server, there).program(), CONTAINER) else {
+        return None;
+    };
+    let keys = server.listen.parse().ok().map(|address| keys(server, address));
+    Some(ServerNow {
+        container,
+        keys: keys.is_some_and(|keys| matches!(keys.is_there(host), Ok(true))),
+        enabled: host.root().exists(ENABLED),
+    })
+}
+
+fn keys(server: &LicenceServer, address: IpAddr) -> CreateServerKeys {
+    CreateServerKeys { folder: FOLDER.to_owned(), names: names(server, address), days: CERTIFICATE_DAYS }
+}
+
 /// The names of the certificate: those by which guests reach it, and those of the health check.
 fn names(server: &LicenceServer, address: IpAddr) -> Vec<String> {
     let mut names = server.names.clone();
@@ -265,7 +304,7 @@ fn compose(server: &LicenceServer, address: IpAddr) -> String {
          LEASE_EXPIRE_DAYS: \"{}\"\n      LEASE_RENEWAL_PERIOD: \"0.{:02}\"\n      \
          DATABASE: \"sqlite:////app/database/db.sqlite\"\n      DEBUG: \"false\"\n    ports:\n      - \"{host}:{}:443\"\n    \
          volumes:\n      - \"cert:/app/cert\"\n{mounts}      - \"database:/app/database\"\n    cap_drop:\n      - ALL\n    \
-         cap_add:\n      - NET_BIND_SERVICE\n    security_opt:\n      - \"no-new-privileges:true\"\n    healthcheck:\n      \
+         cap_add:\n      - NET_BIND_SERVICE\n    security_opt:\n      - \"no-new-privileges\"\n    healthcheck:\n      \
          test: [\"CMD\", \"curl\", \"--silent\", \"--fail\", \"--cacert\", \"/app/cert/webserver.crt\", \
          \"https://localhost/-/health\"]\n      interval: 30s\n      timeout: 5s\n      retries: 3\n      \
          start_period: 30s\nvolumes:\n  cert:\n  database:\n",
@@ -286,10 +325,17 @@ fn unit(engine: ContainerEngine, there: &Containers) -> String {
         }
     };
     let compose = format!("{tool} -p {CONTAINER} -f {COMPOSE}");
+    // podman-compose leaves the network that it made.
+    let after = match engine {
+        ContainerEngine::Podman => {
+            format!("ExecStopPost=-/usr/bin/podman network rm {CONTAINER}_default\n")
+        }
+        ContainerEngine::Docker => String::new(),
+    };
     format!(
         "# Written by Hostwright.\n[Unit]\nDescription=Licence server for virtual GPUs (FastAPI-DLS)\n\
          Wants=network-online.target\nAfter=network-online.target\n{needs}\n[Service]\nExecStart={compose} up\n\
-         ExecStop={compose} down\nRestart=on-failure\nRestartSec=15\nTimeoutStopSec=60\n\n[Install]\n\
+         ExecStop={compose} down\n{after}Restart=on-failure\nRestartSec=15\nTimeoutStopSec=60\n\n[Install]\n\
          WantedBy=multi-user.target\n"
     )
 }
@@ -315,26 +361,29 @@ pub(super) fn server(
     let address = check_server(server, facts)?;
     let engine = engine(server, there);
     let mut steps = packages::steps(packages, false, "to run the licence server's container")?;
-    steps.push(Step::CreateServerKeys(CreateServerKeys {
-        folder: FOLDER.to_owned(),
-        names: names(server, address),
-        days: CERTIFICATE_DAYS,
-    }));
-    steps.push(Step::PullImage(PullImage { engine, image: server.image.clone() }));
-    let written = [(COMPOSE, compose(server, address)), (UNIT_FILE, unit(engine, there))];
-    for (path, content) in written {
-        let there = files.iter().any(|f| f.path == path && f.text == content && f.mode == 0o644);
-        if !there {
-            let reason = "the licence server".to_owned();
-            steps.push(Step::WriteFile(WriteFile { path: path.to_owned(), content, mode: 0o644, reason }));
-        }
+    let mut written = vec![(COMPOSE, compose(server, address)), (UNIT_FILE, unit(engine, there))];
+    written.retain(|(path, content)| {
+        !files.iter().any(|f| f.path == *path && f.text == *content && f.mode == 0o644)
+    });
+    let runs = |now: &ServerNow| {
+        now.keys && now.enabled && now.container.image == server.image && now.container.health == HEALTHY
+    };
+    let (warnings, notes) = (warnings(address, host), notes(server, address));
+    if steps.is_empty() && written.is_empty() && facts.server.as_ref().is_some_and(runs) {
+        return Ok(Part { warnings, notes, ..Part::default() });
     }
+    steps.push(Step::CreateServerKeys(keys(server, address)));
+    steps.push(Step::PullImage(PullImage { engine, image: server.image.clone() }));
+    steps.extend(written.into_iter().map(|(path, content)| {
+        let reason = "the licence server".to_owned();
+        Step::WriteFile(WriteFile { path: path.to_owned(), content, mode: 0o644, reason })
+    }));
     steps.push(Step::EnableServices(EnableServices {
         units: vec![UNIT.to_owned()],
         start: true,
         permission: Permission::VgpuInstall,
     }));
-    Ok(Part { steps, warnings: warnings(address, host), notes: notes(server, address) })
+    Ok(Part { steps, warnings, notes })
 }
 
 fn warnings(address: IpAddr, host: &VgpuFacts) -> Vec<Warning> {

@@ -119,8 +119,22 @@ fn server_choices() -> LicenceServer {
 
 /// A plan for a machine with these programs, where all packages can be had.
 fn with(server: LicenceServer, there: &Containers) -> Result<Part, Refusal> {
-    let facts =
-        LicensingFacts { containers: Some(there.clone()), zone_known: true, ..LicensingFacts::default() };
+    beside(None, &[], server, there)
+}
+
+/// The same beside a server that is here, and these files of it.
+fn beside(
+    now: Option<ServerNow>,
+    files: &[TextFile],
+    server: LicenceServer,
+    there: &Containers,
+) -> Result<Part, Refusal> {
+    let facts = LicensingFacts {
+        containers: Some(there.clone()),
+        zone_known: true,
+        server: now,
+        ..LicensingFacts::default()
+    };
     let wanted = server_packages(&server, there, Some("8.2.4"));
     let change = |n: &String| PackageChange { name: n.clone(), version: "1".into(), from: None };
     let packages = PackageFacts {
@@ -132,7 +146,7 @@ fn with(server: LicenceServer, there: &Containers) -> Result<Part, Refusal> {
     };
     let choices = Choices { licence_server: Some(server), ..Choices::default() };
     let host = super::super::gather(&unpack("pve9-no-card", "").host);
-    super::server(&choices, &facts, &host, &packages, &[])
+    super::server(&choices, &facts, &host, &packages, files)
 }
 
 fn text<'p>(part: &'p Part, path: &str) -> &'p str {
@@ -141,6 +155,37 @@ fn text<'p>(part: &'p Part, path: &str) -> &'p str {
         _ => None,
     });
     written.unwrap()
+}
+
+#[test]
+fn a_server_that_runs_as_it_is_wanted_is_left_alone() {
+    let there = Containers { docker: true, docker_compose: true, ..Containers::default() };
+    let first = with(server_choices(), &there).unwrap();
+    let file =
+        |path: &str| TextFile { path: path.to_owned(), text: text(&first, path).to_owned(), mode: 0o644 };
+    let files = [file(COMPOSE), file(UNIT_FILE)];
+    let container = Container { image: server_choices().image, health: HEALTHY.into() };
+    let runs = ServerNow { container, keys: true, enabled: true };
+    let steps = |now: &ServerNow, files: &[TextFile], server: LicenceServer| {
+        beside(Some(now.clone()), files, server, &there).unwrap().steps.len()
+    };
+    assert_eq!(steps(&runs, &files, server_choices()), 0);
+    assert_eq!(steps(&runs, &files[..1], server_choices()), 4, "its unit is not as it should be");
+    assert_eq!(steps(&runs, &files, LicenceServer { lease_days: 1, ..server_choices() }), 4);
+    for other in [
+        ServerNow { keys: false, ..runs.clone() },
+        ServerNow { enabled: false, ..runs.clone() },
+        ServerNow {
+            container: Container { health: "starting".into(), ..runs.container.clone() },
+            ..runs.clone()
+        },
+        ServerNow {
+            container: Container { image: "other".into(), ..runs.container.clone() },
+            ..runs.clone()
+        },
+    ] {
+        assert_eq!(steps(&other, &files, server_choices()), 3, "{other:?}");
+    }
 }
 
 #[test]
@@ -189,6 +234,8 @@ fn docker_that_is_there_is_used_and_nothing_of_it_is_installed_or_removed() {
     assert_eq!(server_packages(&server_choices(), &elsewhere, Some("9.0.3")), [""; 0]);
     let bare = Containers { docker: true, ..Containers::default() };
     assert_eq!(server_packages(&server_choices(), &bare, Some("8.2.4")), ["docker-compose"]);
+    let unguarded = Containers { apparmor_parser_missing: true, ..elsewhere };
+    assert_eq!(server_packages(&server_choices(), &unguarded, Some("9.0.3")), ["apparmor"]);
 }
 
 #[test]
@@ -202,6 +249,10 @@ fn each_release_gets_its_packages_and_podman_serves_where_it_is_alone() {
     let part = with(server_choices(), &podman).unwrap();
     assert!(text(&part, UNIT_FILE).contains("ExecStart=/usr/bin/podman-compose -p"));
     assert!(!text(&part, UNIT_FILE).contains("docker.service"));
+    assert!(
+        text(&part, UNIT_FILE)
+            .contains("\nExecStopPost=-/usr/bin/podman network rm hostwright-dls_default\n")
+    );
     let chosen = LicenceServer { engine: Some(ContainerEngine::Podman), ..server_choices() };
     assert_eq!(server_packages(&chosen, &none, Some("8.2.4")), ["podman", "podman-compose"]);
 }

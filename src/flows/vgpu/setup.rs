@@ -177,8 +177,11 @@ fn licensing_facts(host: &Host, choices: &Choices) -> Option<LicensingFacts> {
             // Its characters are looked at by the plan; a path that leads elsewhere finds no zone.
             let zone = choices.licence_server.as_ref().map_or("", |s| &s.time_zone);
             let known = !zone.is_empty() && !zone.contains("..") && !zone.starts_with('/');
+            let containers = detect::containers::containers(host);
+            let server = choices.licence_server.as_ref();
             Some(LicensingFacts {
-                containers: Some(detect::containers::containers(host)),
+                server: server.and_then(|s| licensing::look(host, s, &containers)),
+                containers: Some(containers),
                 zone_known: known && host.root().exists(&format!("/usr/share/zoneinfo/{zone}")),
                 ..LicensingFacts::default()
             })
