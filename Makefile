@@ -25,10 +25,10 @@ endif
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 TARGET := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
-SCRIPTS := scripts/*.sh tests/*/*.sh tests/vgpu/lab/*.sh .ci/run
+SCRIPTS := scripts/*.sh tests/*.sh tests/*/*.sh tests/vgpu/lab/*.sh .ci/run
 
 .DEFAULT_GOAL := build
-.PHONY: build deps run test screenshots sweep test-prompt test-debian-13 lint bench doc install uninstall test-kernels test-lab test-vgpu test-umockdev test-compose test-ansible test-boot test-shutdown test-wayland fuzz help
+.PHONY: build deps run test screenshots sweep test-prompt test-debian-13 lint bench doc install uninstall test-kernels test-lab test-vgpu test-umockdev test-compose test-ansible test-boot test-power test-shutdown test-wayland fuzz help
 
 build: ## build the programs
 	$(CARGO) build --profile $(PROFILE) --no-default-features --bins
@@ -105,6 +105,11 @@ test-boot: ## a real GRUB in a virtual machine: set parameters, restart, see the
 	$(CARGO) build --no-default-features --bins
 	$(AS_ROOT) tests/boot/grub-vm.sh "$(TARGET_DIR)/debug"
 
+test-power: ## power profiles of the real tuned and power-profiles-daemon in a virtual machine, over a restart
+	@scripts/deps.sh boot
+	$(CARGO) build --no-default-features --bins
+	$(AS_ROOT) tests/boot/power-vm.sh "$(TARGET_DIR)/debug"
+
 test-shutdown: ## a virtual machine with the helper shuts down promptly, also while it still waits for calls
 	@scripts/deps.sh boot
 	$(CARGO) build --no-default-features --bins
@@ -122,12 +127,15 @@ fuzz: ## the parsers of boot loaders' files, each for TIME seconds (60); needs a
 	    -max_total_time=$(or $(TIME),60) -max_len=4096 || exit 1; \
 	done
 
-test-vgpu: ## take Debian 12 and 13 dressed as Proxmox through both stages of vGPU and back, in VMs
+test-vgpu: ## a licence token and server, and Debian 12 and 13 dressed as Proxmox through both stages of vGPU and back, in VMs
 	@scripts/deps.sh vgpu
 	$(CARGO) build --no-default-features --bins
 	$(AS_ROOT) env PROFILE=dev tests/vgpu/token.sh
+	$(AS_ROOT) tests/vgpu/dls.sh "$(TARGET_DIR)/debug" docker
+	$(AS_ROOT) tests/vgpu/dls.sh "$(TARGET_DIR)/debug" podman
 	$(AS_ROOT) tests/vgpu/vm.sh "$(TARGET_DIR)/debug" bookworm
 	$(AS_ROOT) tests/vgpu/vm.sh "$(TARGET_DIR)/debug" trixie
+	$(AS_ROOT) env UNLOCK_SOURCE="$(UNLOCK_SOURCE)" tests/vgpu/vm.sh "$(TARGET_DIR)/debug" bookworm unlock
 
 test-umockdev: ## cards that umockdev describes are found in its sysfs
 	@scripts/deps.sh umockdev

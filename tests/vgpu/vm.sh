@@ -4,7 +4,9 @@
 # A virtual machine dressed as a Proxmox host goes through the whole of `hostwright vgpu`: stage 1, a real restart,
 # stage 2, another restart, verification, removal, a last restart, and a comparison of every file with the beginning.
 #
-#   tests/vgpu/vm.sh BINARIES [SUITE]     BINARIES: a folder with hostwright and hostwright-helper; bookworm
+#   tests/vgpu/vm.sh BINARIES [SUITE [unlock]]     BINARIES: a folder with hostwright and hostwright-helper; bookworm
+#
+# `unlock`: the card is a GeForce, so that the driver is patched and a library built for it, by the distribution's cargo.
 #
 # Real are: APT with a signed repository over HTTP, dpkg, DKMS, gcc, systemd, initramfs-tools, GRUB, the helper on the
 # system bus with polkit. Made for it are: the card (a PCI domain of its own in a module), the driver (a .run file that
@@ -13,6 +15,7 @@
 # Needs root (loop device, chroot), mmdebstrap, apt-utils, dpkg-dev, gnupg, e2fsprogs, qemu-system-x86_64, and headers of
 # the guest's kernel on this machine. Ends with 0 only when every stage said what it should.
 #
+# UNLOCK_SOURCE      a folder with the sources of vgpu_unlock-rs and their dependencies, for `unlock`; a sample without it
 # HOSTWRIGHT_CACHE   where the root is kept (default: ~/.cache/hostwright)
 # VGPU_VM_SECONDS    how long the machine may take (default: 2300)
 set -euo pipefail
@@ -22,16 +25,17 @@ here=$(cd "$(dirname "$0")" && pwd)
 source=$(cd "$here/../.." && pwd)
 binaries=$(cd "${1:?usage: vm.sh BINARIES [SUITE]}" && pwd)
 suite=${2:-bookworm}
+unlock=${3:-}
 case $suite in
-bookworm) pve=8.2.4 ;;
-trixie) pve=9.0.3 ;;
+bookworm) pve=8.2.4 cargo=cargo-web ;;
+trixie) pve=9.0.3 cargo=cargo ;;
 *) echo "vm.sh: bookworm or trixie, not $suite" >&2; exit 1 ;;
 esac
 cache=${HOSTWRIGHT_CACHE:-$HOME/.cache/hostwright}/vgpu-vm
 mkdir -p "$cache"
 
 # --- the root, and the packages that stage 1 will want ---
-root=$cache/root-$suite
+root=$cache/base-$suite
 repo=$root.repo
 if [[ ! -e $root ]]; then
   rm -rf "$root.new" "$repo"
@@ -40,7 +44,7 @@ if [[ ! -e $root ]]; then
   mmdebstrap --variant=minbase \
     --include=systemd-sysv,dbus,polkitd,linux-image-amd64,initramfs-tools,kmod,udev,grub-pc,procps,iproute2 \
     --include=bubblewrap,python3-minimal,openssl,mokutil,gpgv,ca-certificates \
-    --customize-hook='APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get -y --no-install-recommends --download-only install dkms gcc make linux-headers-amd64 mdevctl libc6-dev build-essential' \
+    --customize-hook='APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get -y --no-install-recommends --download-only install dkms gcc make linux-headers-amd64 mdevctl libc6-dev build-essential '$cargo \
     --customize-hook="mv \"\$1\"/var/cache/apt/archives/*.deb $repo/" "$suite" "$root.new"
   mv "$root.new" "$root"
 fi
@@ -77,7 +81,7 @@ loop=
 cleanup() {
   if mountpoint -q "$work/m"; then umount -R "$work/m"; fi
   if [[ -n $loop ]]; then losetup -d "$loop"; fi
-  rm -rf "$work/disk.img" "$work/gnupg" "$work/www" "$work/card"
+  rm -rf "$work/disk.img" "$work/gnupg" "$work/www" "$work/card" "$work/patch"
 }
 trap cleanup EXIT
 
@@ -132,6 +136,11 @@ dpkg-deb --root-owner-group -b "$work/stub" "$www/debian/pve/pool/proxmox-header
 publish "$www/debian/pve" pve-no-subscription
 gpgconf --kill all
 "$here/lab/make-run.sh" 535.230.02 "$work/driver.run"
+# Only with it does the driver take the GeForce.
+mkdir -p "$work/patch/a" "$work/patch/b"
+cp "$here/lab/nvidia.c" "$work/patch/a/"
+sed 's/{ PCI_DEVICE(0x10de, 0x1eb8) },/& { PCI_DEVICE(0x10de, 0x1e87) },/' "$here/lab/nvidia.c" >"$work/patch/b/nvidia.c"
+(cd "$work/patch" && diff -u a/nvidia.c b/nvidia.c >driver.patch) || [[ $? -eq 1 ]]
 
 # --- the disk: one file system and no partitions, GRUB for BIOS in its first sector ---
 truncate -s 4G "$work/disk.img"
@@ -208,6 +217,7 @@ put /etc/initramfs-tools/conf.d/lean <<<$'MODULES=list\nCOMPRESS=gzip\nCOMPRESSL
 printf '%s\n' virtio_pci virtio_blk crc32c_generic ext4 >>"$m/etc/initramfs-tools/modules"
 chroot "$m" update-initramfs -u -k "$kernel"
 put /etc/modules-load.d/card.conf <<<card
+if [[ -n $unlock ]]; then put /etc/modprobe.d/card.conf <<<"options card consumer=1"; fi
 mkdir -p "$m/srv"
 cp -a "$www" "$m/srv/www"
 put /etc/hosts <<<'127.0.0.1 localhost vgpuvm deb.debian.org download.proxmox.com'
@@ -253,8 +263,13 @@ ln -sf ../mirror.service "$m/etc/systemd/system/multi-user.target.wants/mirror.s
 install -D -m 600 "$work/driver.run" "$m/root/NVIDIA-Linux-x86_64-535.230.02-vgpu-kvm.run"
 put /etc/hostwright/vgpu/drivers-lab.csv <<END
 branch,host_driver,file_name,form,md5,sha256,unlock_patch
-16.9,535.230.02,NVIDIA-Linux-x86_64-535.230.02-vgpu-kvm.run,run,,$(sha256sum <"$work/driver.run" | cut -d' ' -f1),
+16.9,535.230.02,NVIDIA-Linux-x86_64-535.230.02-vgpu-kvm.run,run,,$(sha256sum <"$work/driver.run" | cut -d' ' -f1),535.230.02.patch
 END
+if [[ -n $unlock ]]; then
+  install -D -m 644 "$work/patch/driver.patch" "$m/root/535.230.02.patch"
+  cp -a "${UNLOCK_SOURCE:-$here/lab/unlock}" "$m/root/unlock"
+  chown -R root:root "$m/root/unlock"
+fi
 
 # --- Hostwright ---
 install -D -m 755 "$binaries/hostwright" "$m/usr/bin/hostwright"
@@ -303,4 +318,4 @@ if ! grep -aq "ALL STAGES GOOD" "$work/serial.log"; then
   echo "vgpu-vm: not all stages were good; see $work/serial.log" >&2
   exit 1
 fi
-echo "vgpu-vm: all good; the log is $work/serial.log"
+echo "vgpu-vm: $suite${unlock:+, unlocked}: all good; the log is $work/serial.log"

@@ -130,16 +130,24 @@ pub(super) fn from_git(host: &Host, url: &str, commit: &str) -> Result<Vec<u8>, 
     }
     let top = work.path().join("src");
     if !top.join("vendor").is_dir() {
-        let vendor = Command::new("cargo")
-            .args(["vendor", "--locked", "--versioned-dirs", "vendor"])
+        let mut vendor = Command::new("cargo").arg("vendor");
+        // Without a lock file the newest that this compiler takes (cargo 1.84 and newer) are fetched, and packed with the
+        // lock file that comes of it.
+        if top.join("Cargo.lock").is_file() {
+            vendor = vendor.arg("--locked");
+        }
+        let vendor = vendor
+            .args(["--versioned-dirs", "vendor"])
             .cwd(format!("{INSIDE}/src"))
             .env("CARGO_HOME", format!("{INSIDE}/cargo"))
+            .env("CARGO_RESOLVER_INCOMPATIBLE_RUST_VERSIONS", "fallback")
             .timeout(LONG);
         let config = run(&vendor).map_err(|e| {
             refused(
                 "cargo-vendor",
                 &format!("its dependencies could not be fetched: {e}"),
-                "Install cargo (apt install cargo), or give a folder with them in it: --unlock-source.",
+                "Install cargo (`apt install cargo`; of Debian 12 `cargo-web`, for its `cargo` is too old), or give a folder with \
+                 them in it: --unlock-source.",
             )
         })?;
         let write = || {

@@ -8,9 +8,10 @@ use crate::engine::event::{Check, CheckOutcome};
 use crate::engine::plan::Permission;
 use crate::engine::report::{FileChange, Reversal, StepPreview};
 use crate::engine::source::{Limits, read_archive};
-use crate::host::{BuildUser, Command, FileState, Host, INSIDE, Sandbox, WorkFolder};
+use crate::host::{BuildUser, Command, CommandError, FileState, Host, INSIDE, Sandbox, WorkFolder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -46,6 +47,23 @@ fn wrong(bytes: &[u8]) -> Option<&'static str> {
         () if half(16) != Some(3) => Some("it is no shared object"),
         () if half(18) != Some(62) => Some("it is not for x86_64"),
         () => None,
+    }
+}
+
+/// The file beside a library that says what it was built from: the SHA-256 of the sources, and its own.
+fn mark(path: &str) -> String {
+    format!("{path}.source")
+}
+
+/// The SHA-256 of the sources that the library at a path was built from by this step; `None` where it is not there, or is
+/// not as it was built.
+pub fn built_from(host: &Host, path: &str) -> Option<String> {
+    let text = host.root().read_at_most(&mark(path), 4 << 10).ok()?;
+    let text = String::from_utf8(text).ok()?;
+    let (source, library) = text.trim().split_once(' ')?;
+    match host.root().state(path) {
+        Ok(FileState::File { mode: 0o644, sha256, .. }) if sha256 == library => Some(source.to_owned()),
+        _ => None,
     }
 }
 
@@ -88,10 +106,20 @@ impl BuildLibrary {
         work.hand_over()?;
         let failed = |e: String| StepError::refused(e, "see what is said above; nothing was changed");
         let sandbox = Sandbox::new(ctx.host(), work.path(), user).map_err(|e| failed(e.to_string()))?;
-        ctx.command(&sandbox.wrap(&Self::cargo().cwd(format!("{INSIDE}/src"))))?;
-        let bytes = work
-            .take(&format!("out/release/{}", self.output), OUTPUT_LIMIT)
-            .map_err(|e| refused(e.to_string()))?;
+        match ctx.command(&sandbox.wrap(&Self::cargo().cwd(format!("{INSIDE}/src")))) {
+            Err(StepError::Command(e @ CommandError::Failed { .. })) => {
+                return Err(StepError::refused(
+                    format!("{} could not be built: {e}", self.what),
+                    "look at what cargo says above; where its compiler is too old: Debian 12 has a newer one in `cargo-web`, which \
+                     takes the place of `cargo`",
+                ));
+            }
+            other => other?,
+        };
+        // cargo's result has a second name, in `deps`, and a file with several names is not taken out.
+        let made = format!("{INSIDE}/out/release/{}", self.output);
+        ctx.command(&sandbox.wrap(&Command::new("cp").args(["--", &made, &format!("{INSIDE}/made")])))?;
+        let bytes = work.take("made", OUTPUT_LIMIT).map_err(|e| refused(e.to_string()))?;
         match wrong(&bytes) {
             None => Ok(bytes),
             Some(what) => Err(refused(format!("cargo made {}, and {what}", self.output))),
@@ -118,16 +146,22 @@ impl Action for BuildLibrary {
 
     fn preview(&self, _host: &Host) -> StepPreview {
         let diff = format!("built from the sources {} in the sandbox, mode 0644", self.source);
-        preview(self, &[Self::cargo()], vec![FileChange { path: self.path.clone(), diff }])
+        let beside = FileChange { path: mark(&self.path), diff: "new, mode 0644".to_owned() };
+        preview(self, &[Self::cargo()], vec![FileChange { path: self.path.clone(), diff }, beside])
     }
 
     fn before(&self, ctx: &Context<'_>) -> Result<Before, StepError> {
-        ctx.remember(&[&self.path])
+        ctx.remember(&[&self.path, &mark(&self.path)])
     }
 
     fn apply(&self, ctx: &mut Context<'_>) -> Result<Applied, StepError> {
+        if built_from(ctx.host(), &self.path).as_ref() == Some(&self.source) {
+            return Ok(Applied { unchanged: true, ..Applied::default() });
+        }
         let bytes = self.build(ctx)?;
         ctx.write(&self.path, &bytes, 0o644)?;
+        let made = format!("{} {}\n", self.source, hex::encode(Sha256::digest(&bytes)));
+        ctx.write(&mark(&self.path), made.as_bytes(), 0o644)?;
         Ok(Applied::default())
     }
 
@@ -153,7 +187,6 @@ mod tests {
     use crate::engine::RunState;
     use crate::engine::steps::Step;
     use crate::engine::testing::Scene;
-    use sha2::{Digest, Sha256};
 
     fn scene(files: &[(&str, &str)]) -> (Scene, Step) {
         let mut builder = tar::Builder::new(Vec::new());
@@ -186,6 +219,25 @@ mod tests {
         assert_eq!(report.state, RunState::RolledBack);
         assert!(report.message.contains("did not come with this run"), "{}", report.message);
         assert!(!scene.host.root().exists("/usr/local/lib/hostwright"));
+    }
+
+    #[test]
+    fn a_library_tells_its_sources_only_while_it_is_as_it_was_built() {
+        let (scene, step) = scene(&[("x/src/lib.rs", "")]);
+        let Step::BuildLibrary(BuildLibrary { path, source, .. }) = &step else { panic!() };
+        assert_eq!(built_from(&scene.host, path), None);
+        let mut elf = b"\x7fELF\x02\x01\x01".to_vec();
+        elf.resize(64, 0);
+        (elf[16], elf[18]) = (3, 62);
+        let sum = hex::encode(Sha256::digest(&elf));
+        scene.put(path, &String::from_utf8(elf).unwrap(), 0o644);
+        scene.put(&mark(path), &format!("{source} {sum}\n"), 0o644);
+        assert_eq!(built_from(&scene.host, path).as_ref(), Some(source));
+        // Nothing is built, or these sources without a manifest would be refused.
+        let report = scene.execute(vec![step.clone()]).unwrap();
+        assert_eq!(report.state, RunState::Done, "{report:?}");
+        scene.put(path, "another", 0o644);
+        assert_eq!(built_from(&scene.host, path), None);
     }
 
     #[test]

@@ -42,7 +42,7 @@ mod update_package_lists;
 mod write_file;
 mod write_image;
 
-pub use build_library::BuildLibrary;
+pub use build_library::{BuildLibrary, built_from};
 pub use build_modules::{BuildModules, Compiler, Mode, ModuleBuild, SourceRef};
 pub use copy_file::CopyFile;
 pub use create_server_keys::CreateServerKeys;

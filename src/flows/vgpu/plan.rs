@@ -29,7 +29,7 @@ const READY: &str = "hostwright-vgpu-ready.service";
 const READY_UNIT: &str = "/etc/systemd/system/hostwright-vgpu-ready.service";
 const SRIOV: &str = "hostwright-nvidia-sriov.service";
 const SRIOV_UNIT: &str = "/etc/systemd/system/hostwright-nvidia-sriov.service";
-const UNLOCK_LIBRARY: &str = "/usr/local/lib/hostwright/libvgpu_unlock_rs.so";
+pub(super) const UNLOCK_LIBRARY: &str = "/usr/local/lib/hostwright/libvgpu_unlock_rs.so";
 const DROP_INS: [&str; 2] = [
     "/etc/systemd/system/nvidia-vgpud.service.d/hostwright-unlock.conf",
     "/etc/systemd/system/nvidia-vgpu-mgr.service.d/hostwright-unlock.conf",
@@ -42,12 +42,13 @@ pub(super) const OWN_FILES: [&str; 8] =
 /// `vfio_virqfd` is a module of its own before this kernel.
 const WITHOUT_VIRQFD: Series = Series { major: 6, minor: 2 };
 
-/// The packages that are needed for a decision. Pure.
+/// The packages that are needed for a decision. `built`: the library for unlocked cards is here already. Pure.
 pub(super) fn packages(
     decision: &Decision,
     choices: &Choices,
     facts: &VgpuFacts,
     release: &ProxmoxRelease,
+    built: bool,
 ) -> Vec<String> {
     let Some(row) = decision.row() else { return Vec::new() };
     let mut wanted = Vec::new();
@@ -65,8 +66,8 @@ pub(super) fn packages(
     if row.proxmox_helper && !facts.vgpu_helper.is_true() {
         wanted.push("pve-nvidia-vgpu-helper".to_owned());
     }
-    if row.unlock_patch.is_some() && choices.unlock_source.is_some() {
-        wanted.push("cargo".to_owned());
+    if row.unlock_patch.is_some() && choices.unlock_source.is_some() && !built {
+        wanted.push(release.cargo.clone());
     }
     wanted
 }
@@ -461,7 +462,8 @@ impl Ground<'_> {
         if self.row.unlock_patch.is_none() {
             return Ok(None);
         }
-        let Some(source) = &self.choices.unlock_source else {
+        let built = self.facts.library.as_ref();
+        let Some(source) = self.choices.unlock_source.as_ref().or(built) else {
             return Err(Refusal::new(
                 "no-unlock-source",
                 "A card here must be unlocked, and the sources of vgpu_unlock-rs were not given.",
@@ -469,6 +471,9 @@ impl Ground<'_> {
                  a git repository: `--unlock-git URL --unlock-commit HASH`; and the patch with `--patch FILE`.",
             ));
         };
+        if built == Some(source) {
+            return Ok(None);
+        }
         Ok(Some(Step::BuildLibrary(BuildLibrary {
             source: source.clone(),
             output: "libvgpu_unlock_rs.so".to_owned(),

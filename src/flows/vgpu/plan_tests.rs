@@ -22,7 +22,7 @@ fn equipped(mut facts: SetupFacts, choices: &Choices) -> Result<SetupFacts, Refu
     let (catalogue, rules) = ground();
     let decision = super::super::decide(choices, &facts.vgpu, &catalogue, &rules)?;
     let release = rules.proxmox(&decision.proxmox).unwrap();
-    let wanted = packages(&decision, choices, &facts.vgpu, release);
+    let wanted = packages(&decision, choices, &facts.vgpu, release, false);
     let change = |n: &String| PackageChange { name: n.clone(), version: "1".into(), from: None };
     // The first stage has installed them.
     let missing = if choices.stage == Some(Stage::Install) { Vec::new() } else { wanted.clone() };

@@ -148,6 +148,8 @@ pub struct ProxmoxRelease {
     pub newest_kernel: Option<Series>,
     /// How its header packages begin.
     pub headers: String,
+    /// The package with a cargo that builds vgpu_unlock-rs.
+    pub cargo: String,
     /// Whether it has kernels signed for Secure Boot.
     pub signed_kernels: bool,
     /// Whether it has `pve-nvidia-vgpu-helper`.

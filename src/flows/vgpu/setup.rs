@@ -9,6 +9,7 @@ use super::rules::Rules;
 use super::{Choices, Stage, sources};
 use crate::detect::{self, Finding, Topic};
 use crate::engine::plan::Refusal;
+use crate::engine::steps::built_from;
 use crate::flows::boot::{self, BootFacts};
 use crate::flows::packages::{self, PackageFacts};
 use crate::host::{FileState, Host};
@@ -51,6 +52,9 @@ pub struct SetupFacts {
     pub files: Vec<TextFile>,
     /// Drivers and patches that are kept: name → SHA-256.
     pub kept: BTreeMap<String, String>,
+    /// The SHA-256 of the sources that the library for unlocked cards was built from, where it is here as it was built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub library: Option<String>,
     /// The command line program, which the unit that reports starts.
     pub program: Option<String>,
     /// What licensing reads, where that is what is planned.
@@ -130,6 +134,7 @@ pub fn gather(
     let proxmox = vgpu.proxmox.seen().and_then(Option::as_deref);
     let release = proxmox.and_then(|version| rules.proxmox(version));
     let licensing = licensing_facts(host, choices);
+    let library = built_from(host, plan::UNLOCK_LIBRARY);
     let wanted = match (&licensing, &choices.licence_server) {
         (Some(LicensingFacts { containers: Some(there), .. }), Some(server)) => {
             licensing::server_packages(server, there, proxmox)
@@ -137,7 +142,8 @@ pub fn gather(
         (Some(_), _) => Vec::new(),
         (None, _) => {
             let decision = super::decide(choices, &vgpu, catalogue, rules)?;
-            release.map(|r| plan::packages(&decision, choices, &vgpu, r)).unwrap_or_default()
+            let built = library.is_some() && library == choices.unlock_source;
+            release.map(|r| plan::packages(&decision, choices, &vgpu, r, built)).unwrap_or_default()
         }
     };
     let exists = |p: &String| host.root().exists(p);
@@ -152,6 +158,7 @@ pub fn gather(
         packages: packages::gather(host, &wanted),
         files: own_files().filter_map(|p| text_file(host, p).ok().flatten()).collect(),
         kept: kept(host),
+        library,
         program: ["/usr/bin/hostwright", "/usr/local/bin/hostwright"]
             .into_iter()
             .find(|p| host.root().exists(p))

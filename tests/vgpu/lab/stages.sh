@@ -29,9 +29,17 @@ tree() {
   } | LC_ALL=C sort
 }
 types() { ls /sys/bus/pci/devices/0041:00:00.0/mdev_supported_types 2>/dev/null; }
+# A card that is native, or one that is unlocked.
+id=0x1eb8
+given=(--driver /root/NVIDIA*.run)
+if [[ -e /root/unlock ]]; then
+  id=0x1e87
+  given+=(--patch /root/535.230.02.patch --unlock-source /root/unlock)
+fi
+library=/usr/local/lib/hostwright/libvgpu_unlock_rs.so
 say "cmdline: $(cat /proc/cmdline)"
 for _ in $(seq 30); do [[ -e /sys/bus/pci/devices/0041:00:00.0 ]] && break; sleep 1; done
-[[ $(cat /sys/bus/pci/devices/0041:00:00.0/device) == 0x1eb8 ]] || fail "the card is not there"
+[[ $(cat /sys/bus/pci/devices/0041:00:00.0/device) == "$id" ]] || fail "the card is not there"
 case $stage in
 0)
   update-grub || fail update-grub
@@ -40,10 +48,18 @@ case $stage in
   say "$(wc -l </var/before) files, folders and links before"
   dpkg-query -W | sort >/var/stage.packages
   hostwright vgpu check
-  hostwright vgpu apply --branch 16.9 --check --driver /root/NVIDIA*.run || say "apply --check ended with $?"
+  hostwright vgpu apply --branch 16.9 --check "${given[@]}" || say "apply --check ended with $?"
   hostwright vgpu continue --yes && fail "there is nothing to continue"
-  hostwright vgpu apply --branch 16.9 --stage install --yes --driver /root/NVIDIA*.run && fail "stage 2 before stage 1"
-  hostwright -v vgpu apply --branch 16.9 --yes --driver /root/NVIDIA*.run || fail "stage 1"
+  if [[ -e /root/unlock ]]; then
+    hostwright vgpu apply --branch 16.9 --yes --driver /root/NVIDIA*.run --patch /root/535.230.02.patch && fail "unlocked without the library"
+  fi
+  hostwright vgpu apply --branch 16.9 --stage install --yes "${given[@]}" && fail "stage 2 before stage 1"
+  hostwright -v vgpu apply --branch 16.9 --yes "${given[@]}" || fail "stage 1"
+  if [[ -e /root/unlock ]]; then
+    file=$(od -An -tx1 -N4 "$library") || fail "no library"
+    [[ $file == " 7f 45 4c 46" ]] || fail "the library is $file"
+    say "the library has $(stat -c %s "$library") bytes; $(cargo --version)"
+  fi
   grep -r . /etc/apt/sources.list /etc/apt/sources.list.d
   [[ -e /usr/sbin/dkms && -e /lib/modules/$(uname -r)/build/Makefile ]] || fail "packages"
   ;;
@@ -57,12 +73,26 @@ case $stage in
   hostwright -v vgpu continue --yes || fail "stage 2"
   say "types: $(types)"
   [[ $(types) == nvidia-231 ]] || fail "no types"
+  if [[ -e /root/unlock ]]; then
+    printf '[profile.nvidia-231]\nnum_displays = 1\nframebuffer = 0x74000000\n' >/root/profile_override.toml
+    hostwright vgpu overrides /root/profile_override.toml --yes || fail overrides
+    cmp /root/profile_override.toml /etc/vgpu_unlock/profile_override.toml || fail "the overrides are not there"
+    rm /root/profile_override.toml
+  fi
   ;;
 2)
   say "types after a restart: $(types)"
   hostwright vgpu verify || fail verify
+  if [[ -e /root/unlock ]]; then
+    say "processes with the library: $(sort /run/unlocked | uniq | paste -sd' ')"
+    for service in nvidia-vgpud nvidia-vgpu-mgr; do
+      systemctl show -p Environment "$service.service" | grep -qF "LD_PRELOAD=$library" || fail "$service does without the library"
+    done
+    grep -qF "$library" "/proc/$(systemctl show -p MainPID --value nvidia-vgpu-mgr.service)/maps" ||
+      fail "nvidia-vgpu-mgr has not loaded the library"
+  fi
   hostwright vgpu status || say "status ended with $?"
-  hostwright vgpu apply --yes --driver /root/NVIDIA*.run | grep -i "nothing to do" || fail "a second apply"
+  hostwright vgpu apply --yes "${given[@]}" | grep -i "nothing to do" || fail "a second apply"
   hostwright runs
   hostwright -v vgpu remove --yes || fail remove
   types && fail "types are still there"
