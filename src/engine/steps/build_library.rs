@@ -230,8 +230,8 @@ mod tests {
         elf.resize(64, 0);
         (elf[16], elf[18]) = (3, 62);
         let sum = hex::encode(Sha256::digest(&elf));
-        scene.put(path, &String::from_utf8(elf).unwrap(), 0o644);
-        scene.put(&mark(path), &format!("{source} {sum}\n"), 0o644);
+        scene.put(path, elf, 0o644);
+        scene.put(&mark(path), format!("{source} {sum}\n"), 0o644);
         assert_eq!(built_from(&scene.host, path).as_ref(), Some(source));
         // Nothing is built, or these sources without a manifest would be refused.
         let report = scene.execute(vec![step.clone()]).unwrap();
