@@ -128,6 +128,12 @@ pub fn is_complaint(line: &str) -> bool {
     WORDS.iter().any(|word| line.contains(word))
 }
 
+/// The first trouble that was seen on the console, and its lines.
+fn trouble(report: &Report) -> Option<(String, Vec<String>)> {
+    let first = report.troubles.first()?;
+    Some((first.message.clone(), first.lines.iter().take(SHOWN).cloned().collect()))
+}
+
 /// What it means. Pure.
 pub fn verdict(rehearsal: &Rehearsal, report: &Report) -> Verdict {
     let begun = rehearsal.said.iter().any(|s| matches!(s, Said::Trying { .. }));
@@ -142,7 +148,9 @@ pub fn verdict(rehearsal: &Rehearsal, report: &Report) -> Verdict {
         _ => None,
     });
     let ended = rehearsal.said.contains(&Said::End);
-    let complaint = complaint(&log).or_else(|| if ended { None } else { complaint(&console) });
+    // The last lines of the console may be less than a panic says.
+    let complaint = complaint(&log).or_else(|| if ended { None } else { trouble(report) });
+    let complaint = complaint.or_else(|| if ended { None } else { self::complaint(&console) });
     if bad.is_none() && complaint.is_none() && ended {
         if let Some(why) = tainted(rehearsal) {
             return Verdict::Failed { why, lines: last(&log) };

@@ -112,8 +112,9 @@ fn first_process(voice: &mut Voice) -> Result<Ended, Failure> {
         Task::Init { path, args } => return Err(root::hand_over(voice, &config, path, args)),
         Task::Rehearse { only_load } => {
             voice.stage("rehearse");
+            // What is tried next may end the machine at once.
             let good = rehearse::watch("/init", &config.insert, *only_load, &mut |line| {
-                voice.say(&Said::News(line.to_owned()));
+                voice.say_through(&Said::News(line.to_owned()));
             });
             Ended::Exited(i32::from(!good))
         }

@@ -52,6 +52,16 @@ impl Voice {
         }
     }
 
+    /// Says one line and waits until the host has it.
+    pub fn say_through(&mut self, said: &Said) {
+        match &mut self.control {
+            Some(port) => {
+                let _ = port.write_through(format!("{said}\n").as_bytes());
+            }
+            None => self.waiting.push(said.clone()),
+        }
+    }
+
     /// Says that it got to `name`.
     pub fn stage(&mut self, name: &'static str) {
         super::watchdog::at(name);

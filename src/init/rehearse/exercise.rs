@@ -5,7 +5,7 @@ use super::words::{MARK, Said};
 use super::{vmmon, vmnet};
 use crate::init::sys;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Why something did not go well.
@@ -63,6 +63,10 @@ pub fn main(how: &str, files: &[&str]) -> i32 {
     let mut say = |said: Said| {
         // Whoever listens is the first process; when it is gone, so is the machine.
         let _ = writeln!(out, "{}", said.line()).and_then(|()| out.flush());
+        if matches!(said, Said::Trying { .. }) {
+            // The host has heard it when an answer comes.
+            let _ = io::stdin().read(&mut [0]);
+        }
     };
     let files: Vec<PathBuf> = files.iter().map(PathBuf::from).collect();
     let log = OpenOptions::new().write(true).open("/dev/kmsg").ok();

@@ -8,6 +8,8 @@
 //!        ▼                                                               ▼
 //!   control port                                                     the modules
 //! ```
+//!
+//! What is tried is told before it is done, and done only when the host has heard it: it may end the machine at once.
 
 mod exercise;
 mod frames;
@@ -20,7 +22,7 @@ pub use exercise::main as exercise;
 pub use words::{MARK, Said, WORD, kmsg};
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
@@ -75,10 +77,10 @@ fn attend(
     let mut doing = "begin".to_owned();
     let mut command = Command::new(program);
     command.arg(ARGUMENT).arg(if only_load { "load" } else { "use" }).args(modules);
-    let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-    let (mut child, pipe) = match started.map(|mut c| (c.stdout.take(), c)) {
-        Ok((Some(pipe), child)) => (child, pipe),
-        Ok((None, _)) => return false,
+    let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let (mut child, mut go, pipe) = match started.map(|mut c| (c.stdin.take(), c.stdout.take(), c)) {
+        Ok((Some(go), Some(pipe), child)) => (child, go, pipe),
+        Ok(_) => return false,
         Err(error) => {
             say(Said::Bad { what: doing, why: format!("{program} could not be started: {error}") });
             return false;
@@ -101,12 +103,18 @@ fn attend(
                 // What the kernel said until now came before this line.
                 tell(log, say);
                 let Some(said) = Said::parse(&line) else { continue };
+                let tries = matches!(said, Said::Trying { .. });
                 match &said {
                     Said::Trying { what } => doing.clone_from(what),
                     Said::Bad { .. } => good = false,
                     _ => {}
                 }
                 say(said);
+                // Only now is it done: it may be the last thing that this machine does. Whoever ended meanwhile is
+                // noticed below.
+                if tries {
+                    let _ = go.write_all(b"\n");
+                }
             }
             Err(RecvTimeoutError::Timeout) if last.elapsed() > PATIENCE => {
                 tell(log, say);
