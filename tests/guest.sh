@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2154,SC2034
 #
 # Sourced by the tests that boot a small Debian 12 with systemd, made for them: a root that is kept, copied, added to, and
 # put into a disk. They name `cache` (a folder that is kept) and `project` before.
@@ -40,9 +40,10 @@ guest_unit() { # name; its text is on standard input
   ln -s "../$1" "$work/all/etc/systemd/system/multi-user.target.wants/$1"
 }
 
-# A script that runs once the guest is up; what it prints comes to the serial console.
+# A script that runs once the guest is up; what it prints comes to the serial console. It finds says.sh in /usr/local/lib.
 guest_script() { # name; its text is on standard input
   put "/usr/local/sbin/$1" 755
+  put /usr/local/lib/says.sh <"$project/tests/says.sh"
   guest_unit "$1.service" <<END
 [Unit]
 After=multi-user.target dbus.service
@@ -101,4 +102,16 @@ guest=(
 guest_parts() {
   guest+=(-drive "file=$work/disk.img,format=raw,if=virtio,cache=unsafe" -serial "file:$work/serial.log"
     -kernel "$work/vmlinuz" -initrd "$work/initrd")
+}
+
+# Tells how far a guest came, by the lines of its console that have STAGE in them, and whether it was the last one. What failed
+# keeps its folder.
+guest_ended() { # test, log, last line, exit status of QEMU
+  tr -d '\r' <"$2" | grep -a STAGE || true
+  if ! grep -aq "$3" "$2"; then
+    echo "$1: failed (qemu ended with $4; 124: it took too long); see $2" >&2
+    exit 1
+  fi
+  done=yes
+  echo "$1: passed in $SECONDS s"
 }

@@ -128,10 +128,10 @@ pub fn is_complaint(line: &str) -> bool {
     WORDS.iter().any(|word| line.contains(word))
 }
 
-/// The first trouble that was seen on the console, and its lines.
+/// What the console showed that is more than a warning, and its lines: its tail may be less than a panic says.
 fn trouble(report: &Report) -> Option<(String, Vec<String>)> {
-    let first = report.troubles.first()?;
-    Some((first.message.clone(), first.lines.iter().take(SHOWN).cloned().collect()))
+    let worst = report.worst()?;
+    Some((worst.message.clone(), worst.lines.iter().take(SHOWN).cloned().collect()))
 }
 
 /// What it means. Pure.
@@ -148,9 +148,8 @@ pub fn verdict(rehearsal: &Rehearsal, report: &Report) -> Verdict {
         _ => None,
     });
     let ended = rehearsal.said.contains(&Said::End);
-    // The last lines of the console may be less than a panic says.
-    let complaint = complaint(&log).or_else(|| if ended { None } else { trouble(report) });
-    let complaint = complaint.or_else(|| if ended { None } else { self::complaint(&console) });
+    let shown = || if ended { None } else { trouble(report).or_else(|| complaint(&console)) };
+    let complaint = complaint(&log).or_else(shown);
     if bad.is_none() && complaint.is_none() && ended {
         if let Some(why) = tainted(rehearsal) {
             return Verdict::Failed { why, lines: last(&log) };

@@ -45,19 +45,17 @@ impl Voice {
 
     /// Says one line. A host that does not listen is no reason to stop: the console has it too, where it counts.
     pub fn say(&mut self, said: &Said) {
-        if self.control.is_some() {
-            let _ = self.write(&format!("{said}\n"));
-        } else {
-            self.waiting.push(said.clone());
-        }
+        self.say_by(said, |port, line| port.write_all(line));
     }
 
     /// Says one line and waits until the host has it.
     pub fn say_through(&mut self, said: &Said) {
+        self.say_by(said, Port::write_through);
+    }
+
+    fn say_by(&mut self, said: &Said, write: impl FnOnce(&mut Port, &[u8]) -> std::io::Result<()>) {
         match &mut self.control {
-            Some(port) => {
-                let _ = port.write_through(format!("{said}\n").as_bytes());
-            }
+            Some(port) => drop(write(port, format!("{said}\n").as_bytes())),
             None => self.waiting.push(said.clone()),
         }
     }

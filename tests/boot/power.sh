@@ -15,15 +15,9 @@ bad() {
   systemctl --no-block poweroff
   exit 0
 }
-# Runs hostwright; its exit status must be the first argument, and what it prints have the second.
-says() {
-  local expected=$1 text=$2 status=0
-  shift 2
-  echo "STAGE $start: $(cut -d. -f1 /proc/uptime) s: hostwright $*"
-  hostwright --color never "$@" >"$said" 2>&1 </dev/null || status=$?
-  [[ $status -eq $expected ]] || bad "hostwright $* ended with $status instead of $expected"
-  tr -s ' \n' ' ' <"$said" | grep -qF -- "$text" || bad "hostwright $*: no '$text' in what it said"
-}
+stage="STAGE $start:"
+# shellcheck source=tests/says.sh
+source /usr/local/lib/says.sh
 # Waits until tuned has a profile.
 tuned() {
   local i

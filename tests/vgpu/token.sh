@@ -67,15 +67,10 @@ token 4000000000 dls.example >"$name"
 token 4000000000 other.example >"new/$name"
 token 1000000000 dls.example >ended.tok
 
-# Runs hostwright; its exit status must be the first argument, and what it prints have the second.
-says() {
-  local expected=$1 text=$2 status=0
-  shift 2
-  hostwright --color never "$@" >"$work/said" 2>&1 </dev/null || status=$?
-  [[ $status -eq $expected ]] || fail "hostwright $* ended with $status instead of $expected"
-  # Lines are broken where they are too long.
-  tr -s ' \n' ' ' <"$work/said" | grep -qF -- "$text" || fail "hostwright $*: no '$text' in what it said"
-}
+said=$work/said
+bad() { fail "$@"; }
+# shellcheck source=tests/says.sh
+source "$project/tests/says.sh"
 
 # Runs a command in the guest and prints what it printed.
 inside() {

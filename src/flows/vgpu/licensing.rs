@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Licences for virtual GPUs: the token of a licence server into a guest, and a licence server of one's own
-//! (FastAPI-DLS) in a container. Pure, but for [`look`].
+//! (FastAPI-DLS) in a container. Pure.
 
 use super::choices::{Choices, LicenceServer};
 use super::facts::VgpuFacts;
 use super::setup::TextFile;
 use crate::detect::Finding;
-use crate::detect::containers::{Container, Containers, container};
+use crate::detect::containers::{Container, Containers};
 use crate::detect::proxmox::{Guest, GuestOs};
 use crate::engine::Step;
 use crate::engine::plan::{Note, Permission, Refusal, Warning};
@@ -15,7 +15,6 @@ use crate::engine::steps::{
     is_token_name, wrong_with_image,
 };
 use crate::flows::packages::{self, PackageFacts};
-use crate::host::Host;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -27,7 +26,8 @@ const COMPOSE: &str = "/etc/hostwright/dls/compose.yaml";
 const UNIT: &str = "hostwright-dls.service";
 const UNIT_FILE: &str = "/etc/systemd/system/hostwright-dls.service";
 
-const ENABLED: &str = "/etc/systemd/system/multi-user.target.wants/hostwright-dls.service";
+/// Where it is when it is started with the machine.
+pub(super) const ENABLED: &str = "/etc/systemd/system/multi-user.target.wants/hostwright-dls.service";
 
 /// The files that only this part writes.
 pub(super) const OWN_FILES: [&str; 2] = [COMPOSE, UNIT_FILE];
@@ -177,7 +177,7 @@ pub(super) fn token(choices: &Choices, facts: &LicensingFacts) -> Result<Part, R
 }
 
 /// Who runs the container: the one chosen, else the one that is there, else Docker.
-fn engine(server: &LicenceServer, there: &Containers) -> ContainerEngine {
+pub(super) fn engine(server: &LicenceServer, there: &Containers) -> ContainerEngine {
     let present =
         if there.podman && !there.docker { ContainerEngine::Podman } else { ContainerEngine::Docker };
     server.engine.unwrap_or(present)
@@ -262,20 +262,8 @@ fn check_server(server: &LicenceServer, facts: &LicensingFacts) -> Result<IpAddr
     Ok(address)
 }
 
-/// Looks at the licence server that is here. Nothing, when there is none.
-pub(super) fn look(host: &Host, server: &LicenceServer, there: &Containers) -> Option<ServerNow> {
-    let Finding::Seen(container) = container(host, engine(server, there).program(), CONTAINER) else {
-        return None;
-    };
-    let keys = server.listen.parse().ok().map(|address| keys(server, address));
-    Some(ServerNow {
-        container,
-        keys: keys.is_some_and(|keys| matches!(keys.is_there(host), Ok(true))),
-        enabled: host.root().exists(ENABLED),
-    })
-}
-
-fn keys(server: &LicenceServer, address: IpAddr) -> CreateServerKeys {
+/// What makes the certificate and keys of a server.
+pub(super) fn keys(server: &LicenceServer, address: IpAddr) -> CreateServerKeys {
     CreateServerKeys { folder: FOLDER.to_owned(), names: names(server, address), days: CERTIFICATE_DAYS }
 }
 

@@ -3,10 +3,11 @@
 
 use super::catalogue::{Catalogue, ETC_DIR, Source};
 use super::facts::VgpuFacts;
-use super::licensing::{self, LicensingFacts};
+use super::licensing::{self, LicensingFacts, ServerNow};
 use super::plan;
 use super::rules::Rules;
-use super::{Choices, Stage, sources};
+use super::{Choices, LicenceServer, Stage, sources};
+use crate::detect::containers::Containers;
 use crate::detect::{self, Finding, Topic};
 use crate::engine::plan::Refusal;
 use crate::engine::steps::built_from;
@@ -173,6 +174,20 @@ fn own_files() -> impl Iterator<Item = &'static str> {
     plan::OWN_FILES.into_iter().chain(licensing::OWN_FILES)
 }
 
+/// The licence server that is here. Nothing, when there is none.
+fn server_now(host: &Host, server: &LicenceServer, there: &Containers) -> Option<ServerNow> {
+    let engine = licensing::engine(server, there).program();
+    let Finding::Seen(container) = detect::containers::container(host, engine, licensing::CONTAINER) else {
+        return None;
+    };
+    let keys = server.listen.parse().ok().map(|address| licensing::keys(server, address));
+    Some(ServerNow {
+        container,
+        keys: keys.is_some_and(|keys| matches!(keys.is_there(host), Ok(true))),
+        enabled: host.root().exists(licensing::ENABLED),
+    })
+}
+
 /// What licensing reads; `None` where something else is planned.
 fn licensing_facts(host: &Host, choices: &Choices) -> Option<LicensingFacts> {
     match choices.stage? {
@@ -187,7 +202,7 @@ fn licensing_facts(host: &Host, choices: &Choices) -> Option<LicensingFacts> {
             let containers = detect::containers::containers(host);
             let server = choices.licence_server.as_ref();
             Some(LicensingFacts {
-                server: server.and_then(|s| licensing::look(host, s, &containers)),
+                server: server.and_then(|s| server_now(host, s, &containers)),
                 containers: Some(containers),
                 zone_known: known && host.root().exists(&format!("/usr/share/zoneinfo/{zone}")),
                 ..LicensingFacts::default()

@@ -24,15 +24,10 @@ bad() {
   "$engine" inspect --format '{{json .State}}' hostwright-dls
   end "BAD: $*"
 }
-# Runs hostwright; its exit status must be the first argument, and what it prints have the second.
-says() {
-  local expected=$1 text=$2 status=0
-  shift 2
-  echo "STAGE $(cut -d. -f1 /proc/uptime) s: hostwright $*"
-  hostwright --color never "$@" >"$work/said" 2>&1 </dev/null || status=$?
-  [[ $status -eq $expected ]] || bad "hostwright $* ended with $status instead of $expected"
-  tr -s ' \n' ' ' <"$work/said" | grep -qF -- "$text" || bad "hostwright $*: no '$text' in what it said"
-}
+stage=STAGE
+said=$work/said
+# shellcheck source=tests/says.sh
+source /usr/local/lib/says.sh
 # Each file, folder and link that is kept, but for Docker's own state and our history.
 tree() {
   find / -xdev \( -path /var/lib/docker -o -path /var/lib/containerd -o -path /var/lib/containers -o -path /var/lib/cni -o -path /var/cache/containers -o -path /var/lib/hostwright -o -path /var/cache/hostwright \
