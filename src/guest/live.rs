@@ -187,9 +187,7 @@ impl Live {
         if let Some(line) = &heard.reached {
             return Some(WeEnded::Reached(line.clone()));
         }
-        if heard.ended.is_some()
-            && (heard.sent.is_none_or(|sent| heard.arrived >= sent) || since(heard.ended, AFTER_END))
-        {
+        if heard.ended.is_some() && (heard.all_is_here() || since(heard.ended, AFTER_END)) {
             return Some(WeEnded::Finished);
         }
         if since(heard.panicked, AFTER_PANIC) || heard.seen.nothing_bootable.is_some() {
@@ -304,6 +302,13 @@ impl Live {
 
     pub(super) fn finish(self) -> End {
         let mut heard = self.heard;
+        let lost = heard.lost();
+        if heard.ended.is_some() && !lost.is_empty() {
+            // Whatever its command did: what it said is not whole.
+            heard.seen.command = None;
+            let reason = format!("not all that the guest sent has arrived ({})", lost.join(", "));
+            heard.seen.failed.get_or_insert_with(|| ("end".to_owned(), reason));
+        }
         if let Some(e) = heard.log_failed.take() {
             tracing::warn!(error = %e, "the console log could not be written");
         }
@@ -329,6 +334,22 @@ pub fn screenshot(qmp: &mut Qmp, path: &Path) -> Result<(), GuestError> {
 }
 
 impl Heard {
+    /// Whether all that was sent has arrived, of each stream.
+    fn all_is_here(&self) -> bool {
+        let pairs = |sent: [u64; 3]| self.arrived.into_iter().zip(sent);
+        self.sent.is_none_or(|sent| pairs(sent).all(|(here, sent)| here >= sent))
+    }
+
+    /// Which streams are not whole.
+    fn lost(&self) -> Vec<String> {
+        let Some(sent) = self.sent else { return Vec::new() };
+        let names = ["standard output", "standard error", "the collected files"];
+        let all = names.into_iter().zip(self.arrived.into_iter().zip(sent));
+        all.filter(|(_, (here, sent))| here < sent)
+            .map(|(name, (here, sent))| format!("{name}: {here} of {sent} bytes"))
+            .collect()
+    }
+
     fn stage(&mut self, mut stage: Stage, events: &mut dyn FnMut(GuestEvent<'_>)) {
         // SeaBIOS says twice who it is.
         if self.stages.last().is_some_and(|s| s.name == stage.name && s.note == stage.note) {

@@ -16,19 +16,24 @@ const UNSIZED: u64 = 16 << 20;
 const DEPTH: usize = 32;
 
 /// Writes all that fits one of `patterns` below `root` to `out`, a folder with all that is in it; returns the
-/// number of bytes. What cannot be read is left out, and named in the file `could-not-collect` of the archive.
+/// number of bytes. What cannot be read is left out, and named in the file `could-not-collect` of the archive, as is
+/// a pattern that nothing fits.
 ///
 /// # Errors
 /// When `out` takes no more.
 pub fn hand_over(out: impl Write, root: &str, patterns: &[String]) -> io::Result<u64> {
     let mut found = BTreeSet::new();
+    let mut missed = String::new();
     for pattern in patterns {
-        for path in matching(Path::new(root), pattern) {
-            below(&path, DEPTH, &mut found);
+        let paths = matching(Path::new(root), pattern);
+        if paths.is_empty() {
+            missed.push_str(&format!("{pattern}: {}\n", why_none(Path::new(root), pattern)));
+        }
+        for path in paths {
+            below(&path, DEPTH, &mut found, &mut missed);
         }
     }
     let mut archive = Archive::new(Counting { out, count: 0 });
-    let mut missed = String::new();
     let mut folders = BTreeSet::new();
     for path in &found {
         let name = path.strip_prefix(root).unwrap_or(path);
@@ -89,15 +94,39 @@ fn one<W: Write>(
 }
 
 /// All files at or below `path`; links are not followed, and neither pipes nor devices are read.
-fn below(path: &Path, depth: usize, found: &mut BTreeSet<PathBuf>) {
-    let Ok(meta) = path.symlink_metadata() else { return };
-    if meta.is_dir() && depth > 0 {
-        for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
-            below(&entry.path(), depth - 1, found);
+fn below(path: &Path, depth: usize, found: &mut BTreeSet<PathBuf>, missed: &mut String) {
+    let mut look = || -> io::Result<()> {
+        let meta = path.symlink_metadata()?;
+        if meta.is_dir() && depth > 0 {
+            for entry in std::fs::read_dir(path)? {
+                below(&entry?.path(), depth - 1, found, missed);
+            }
+        } else if meta.is_file() {
+            found.insert(path.to_owned());
         }
-    } else if meta.is_file() {
-        found.insert(path.to_owned());
+        Ok(())
+    };
+    if let Err(e) = look() {
+        missed.push_str(&format!("{}: {e}\n", path.display()));
     }
+}
+
+/// Why nothing fits a pattern: the first folder on its way that cannot be read, or that it just is so.
+fn why_none(root: &Path, pattern: &str) -> String {
+    let mut path = root.to_owned();
+    for part in pattern.split('/').filter(|p| !p.is_empty()) {
+        if part.contains(['*', '?']) {
+            return match std::fs::read_dir(&path) {
+                Ok(_) => "nothing fits it".to_owned(),
+                Err(e) => format!("{}: {e}", path.display()),
+            };
+        }
+        path.push(part);
+        if let Err(e) = path.metadata() {
+            return format!("{}: {e}", path.display());
+        }
+    }
+    "nothing fits it".to_owned()
 }
 
 /// The paths below `root` that fit a pattern: `*` and `?` stand for anything but `/`. A path that was named
@@ -192,7 +221,18 @@ mod tests {
         for name in ["var/log/archinstall/a.log", "var/log/archinstall/deep/b", "var/log/x1.log"] {
             assert!(text.contains(name), "{name}");
         }
+        assert!(text.contains("could-not-collect"), "{text}");
+        assert!(text.contains(&format!("/none: {root}/none: No such file")), "{text}");
         assert!(!text.contains("other.txt") && !text.contains("/etc"));
+    }
+
+    #[test]
+    fn a_pattern_that_nothing_fits_is_named_with_the_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("log")).unwrap();
+        assert_eq!(why_none(dir.path(), "/log/*.txt"), "nothing fits it");
+        let why = why_none(dir.path(), "/logs/*.txt");
+        assert!(why.ends_with("/logs: No such file or directory (os error 2)"), "{why}");
     }
 
     #[test]

@@ -26,16 +26,16 @@ fn what_cannot_be_booted_is_refused_with_what_to_do() {
         (vec!["--kernel", cut], 3, "cut, short"),
         (vec!["--kernel", text_file], 3, "text"),
         (vec!["--kernel", &kernel, "--root", &empty], 3, "neither /bin nor /usr/bin"),
-        (vec!["--kernel", &kernel, "--root", "/no/such/tree"], 1, "/no/such/tree"),
+        (vec!["--kernel", &kernel, "--root", "/no/such/tree"], 3, "/no/such/tree"),
         (vec!["--kernel", &kernel, "--root", "none", "--init", "/sbin/init"], 3, "--root"),
         (vec!["--kernel", &kernel, "--until", "("], 3, "regular expression"),
         (vec!["--kernel", &kernel, "--timeout", "soon"], 2, "10m"),
         (vec!["--kernel", &kernel, "--memory", "1"], 2, "32M"),
         (vec!["--kernel", &kernel, "--name", "../x"], 2, "letters"),
-        (vec!["--iso", "/no/such.iso"], 1, "/no/such.iso"),
+        (vec!["--iso", "/no/such.iso"], 255, "/no/such.iso"),
         (vec!["--iso", "/usr"], 3, "is a directory"),
         (vec!["--iso", "x.iso", "--", "true"], 2, "directly booted kernel"),
-        (vec!["--disk", "/no/such.img"], 1, "/no/such.img"),
+        (vec!["--disk", "/no/such.img"], 3, "/no/such.img"),
     ];
     for (args, status, says) in rows {
         let out = scene.run(std::iter::once("boot").chain(args.iter().copied()));
@@ -47,6 +47,16 @@ fn what_cannot_be_booted_is_refused_with_what_to_do() {
     let runs: Vec<_> = std::fs::read_dir(scene.runs()).unwrap().flatten().map(|e| e.file_name()).collect();
     assert!(runs.is_empty(), "nothing was started, and these runs are there: {runs:?}");
     scene.nothing_is_left();
+}
+
+#[test]
+fn what_fails_here_is_not_taken_for_the_status_of_the_command() {
+    let scene = Scene::new();
+    let kernel = kernel();
+    let mut command = scene.lab(["boot", "--kernel", &kernel, "--", "false"]);
+    let out = command.env("XDG_CACHE_HOME", "/dev/null").output().unwrap();
+    assert_eq!(out.status.code(), Some(255), "{out:?}");
+    assert!(text(&out.stderr).contains("/dev/null/hostwright"), "{}", text(&out.stderr));
 }
 
 #[test]

@@ -69,6 +69,10 @@ fn files_of_a_guest_come_back_into_the_runs_folder() {
         "mkdir -p /tmp/log && echo one > /tmp/log/a.log && echo '{\"a\": 1,}' > /tmp/log/conf.json; exit 1";
     let out = scene.boot(["--collect", "/tmp/log/*", "--", "sh", "-c", script]);
     assert_eq!(out.status.code(), Some(1), "{out:?}");
+    let report = scene.report();
+    let collected = ["collected/tmp/log/a.log", "collected/tmp/log/conf.json"];
+    let missed = std::fs::read_to_string(scene.runs().join("1/collected/could-not-collect"));
+    assert_eq!(report["report"]["collected"], serde_json::json!(collected), "{missed:?} {out:?} {report}");
     let folder = scene.runs().join("1/collected/tmp/log");
     assert_eq!(std::fs::read_to_string(folder.join("a.log")).unwrap(), "one\n");
     let shown = text(&scene.run(["report"]).stdout);

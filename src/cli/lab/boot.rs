@@ -3,7 +3,7 @@
 
 use super::machine::Machine;
 use super::places::{self, Places};
-use super::tell::{Teller, ended};
+use super::tell::{NO_STATUS, Teller, ended};
 use crate::cli::errors::{Exit, Problem, sentence};
 use crate::cli::session::Session;
 use crate::cli::watch::Standing;
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 const AFTER: &str = "\
 The exit status is that of COMMAND; 128 and its number when a signal ended it; 255 when the guest ended in another way \
-(panic, oops, lock-up, out of memory, no time left), with the reason on standard error. Without a command it is 0 when \
+(panic, oops, lock-up, out of memory, no time left) or could not be run, with the reason on standard error. Without a command it is 0 when \
 the guest powered itself off or the --until line came, and 255 otherwise. 2 and 3: nothing was started. 130: cancelled.
 
 Examples:
@@ -174,8 +174,16 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Runs `lab boot`.
+/// Runs `lab boot`. What fails before there is a guest is not taken for the status of a command in it.
 pub(crate) fn run(session: &mut Session, args: &Boot) -> Result<Exit, Problem> {
+    boot(session, args).map_err(|problem| instead_of_failed(problem, Exit::Refused))
+}
+
+fn instead_of_failed(problem: Problem, exit: Exit) -> Problem {
+    if matches!(problem.exit, Exit::Failed) { Problem { exit, ..problem } } else { problem }
+}
+
+fn boot(session: &mut Session, args: &Boot) -> Result<Exit, Problem> {
     let host = Host::machine()?;
     let places = Places::find()?;
     let mut guest = args.guest()?;
@@ -217,7 +225,7 @@ pub(crate) fn run(session: &mut Session, args: &Boot) -> Result<Exit, Problem> {
             // Nothing happened, so nothing is to be told of it later.
             let _ = std::fs::remove_file(folder.join(guest::CONSOLE));
             let _ = std::fs::remove_dir(&folder);
-            return Err(e.into());
+            return Err(instead_of_failed(e.into(), Exit::Guest(NO_STATUS)));
         }
     };
     ended(session, number, &folder, &report, teller, asked)

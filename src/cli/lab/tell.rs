@@ -16,7 +16,7 @@ use std::time::Duration;
 const TAIL: usize = 15;
 
 /// The status of a guest that did not get as far as to have one.
-const NO_STATUS: u8 = 255;
+pub(super) const NO_STATUS: u8 = 255;
 
 /// Tells of a guest while it runs.
 pub(super) struct Teller {
