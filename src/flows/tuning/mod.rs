@@ -15,6 +15,7 @@ pub mod facts;
 pub mod plan;
 #[cfg(test)]
 mod tests;
+mod value;
 pub mod vmware_file;
 
 pub use evaluate::{Evaluated, Standing};

@@ -2,8 +2,9 @@
 //! Choices and facts in, a plan or a refusal out. Pure.
 
 use super::catalogue::{self, Change, Tunable};
-use super::evaluate::{self, Evaluated, Standing, Value};
+use super::evaluate::{self, Evaluated, Standing};
 use super::facts::{THP, TuningFacts, VMWARE_CONFIG, drop_in};
+use super::value::{self, Value};
 use super::vmware_file::ConfigFile;
 use super::{Choices, FLOW};
 use crate::detect::Finding;
@@ -37,14 +38,14 @@ pub fn plan(choices: &Choices, facts: &TuningFacts) -> Result<Plan, Refusal> {
     let mut done = Vec::new();
     for (tunable, evaluated, given) in chosen {
         let proposed =
-            given.is_none_or(|g| evaluated.proposed.as_deref() == Some(g) || evaluate::is_now(evaluated, g));
+            given.is_none_or(|g| evaluated.proposed.as_deref() == Some(g) || value::is_now(evaluated, g));
         // A profile is kept by who looks after power; nothing of ours has to keep it.
         let kept = matches!(tunable.change, Change::PowerProfile { .. })
-            && given.is_some_and(|g| evaluate::is_now(evaluated, g));
+            && given.is_some_and(|g| value::is_now(evaluated, g));
         if evaluated.standing == Standing::AlreadySo && proposed || kept {
             continue;
         }
-        let value = evaluate::value(tunable, evaluated, given, facts)?;
+        let value = value::value(tunable, evaluated, given, facts)?;
         done.push(tunable.id.clone());
         notes.push(note(evaluated, &value));
         if tunable.risk > catalogue::Risk::Low {

@@ -8,6 +8,7 @@
 //! ```
 
 pub mod adapt;
+mod build;
 pub mod check;
 pub mod choices;
 pub mod dkms;
@@ -21,6 +22,7 @@ mod plan_tests;
 mod probing;
 pub mod select;
 pub mod source;
+mod trust;
 pub mod updates;
 
 pub use choices::Choices;
@@ -116,7 +118,7 @@ pub fn built_from_others(host: &Host, facts: &detect::Facts) -> Vec<String> {
     }
     let other = |m: &detect::modules::ModuleFile| {
         let record = m.hostwright.get(RECORD)?;
-        plan::is_of(record, &trees.get(&m.name)?.sha256)
+        build::is_of(record, &trees.get(&m.name)?.sha256)
     };
     let kernels = facts.kernels.seen().into_iter().flatten();
     let needed = kernels.filter(|k| k.runs() || k.is_next_boot.is_true() || !k.is_running.is_seen());

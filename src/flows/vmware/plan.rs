@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Choices and facts in, a plan or a refusal out. Pure: no clock, no file, no command.
 
-use super::choices::{Choices, LoadChoice, RehearseChoice, SignChoice, SourceChoice, UpdateChoice};
+use super::build::{build, is_present, rehearse, target};
+use super::choices::{Choices, LoadChoice, RehearseChoice, SourceChoice, UpdateChoice};
 use super::facts::{KernelFacts, KeyFacts, SourceFacts, VmwareFacts};
+use super::trust::{Signing, decide_signing, enroll, own_key};
 use super::{FLOW, MODULES, dkms, updates};
 use crate::detect::CompilerFit;
-use crate::detect::signing::{OWN_CERTIFICATE, OWN_KEY};
 use crate::engine::edit::TextEdit;
-use crate::engine::plan::{LeftOut, Note, PLAN_VERSION, Permission, Plan, Refusal, Warning};
+use crate::engine::plan::{LeftOut, PLAN_VERSION, Permission, Plan, Refusal, Warning};
 use crate::engine::steps::{
-    BuildModules, Compiler, CreateSigningKey, Depmod, EnrollKey, InstallModule, LoadModules, Mode,
-    ModuleBuild, RebuildInitramfs, Rehearse, RemoveFile, SignWith, StopServices, UnloadModules, WriteFile,
+    BuildModules, CreateSigningKey, Depmod, InstallModule, LoadModules, Mode, RebuildInitramfs, Rehearse,
+    RemoveFile, SignWith, StopServices, UnloadModules, WriteFile,
 };
 use crate::engine::{Step, steps::RestartServices};
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Loads the modules at boot (modules-load.d(5)).
@@ -77,7 +77,7 @@ pub fn plan(choices: &Choices, facts: &VmwareFacts, resolve: &Resolver<'_>) -> R
     let signing = match by_dkms {
         Some(dkms) => {
             let (key, create) = dkms::key(facts, dkms);
-            Signing { key: Some(key), create, ..base_of(is_required(facts), facts) }
+            Signing::with(key, create, facts)
         }
         None => decide_signing(choices, facts)?,
     };
@@ -303,210 +303,6 @@ fn warnings(facts: &VmwareFacts) -> Vec<Warning> {
     warnings
 }
 
-/// Which key signs, and whether it must be made first.
-#[derive(Debug, Default)]
-struct Signing {
-    key: Option<KeyFacts>,
-    create: bool,
-    /// Whether some kernel here loads signed modules only.
-    required: bool,
-    has_shim: bool,
-    has_mokutil: bool,
-}
-
-fn own_key() -> KeyFacts {
-    KeyFacts {
-        own: true,
-        owner: "Hostwright".to_owned(),
-        key: OWN_KEY.to_owned(),
-        certificate: OWN_CERTIFICATE.to_owned(),
-        trusted: Some(false),
-        pending: false,
-    }
-}
-
-/// Whether a kernel here loads signed modules only.
-fn is_required(facts: &VmwareFacts) -> bool {
-    facts.secure_boot == Some(true) || facts.kernels.iter().any(|k| k.forces_signatures)
-}
-
-fn decide_signing(choices: &Choices, facts: &VmwareFacts) -> Result<Signing, Refusal> {
-    let required = is_required(facts);
-    let base =
-        Signing { required, has_shim: facts.has_shim, has_mokutil: facts.has_mokutil, ..Signing::default() };
-    let own = facts.keys.iter().find(|k| k.own);
-    let distribution = facts.keys.iter().find(|k| !k.own);
-    let make_own = || {
-        if facts.has_openssl {
-            Ok(Signing { key: Some(own_key()), create: true, ..base_of(required, facts) })
-        } else {
-            Err(Refusal::new(
-                "openssl-missing",
-                "A signing key must be made, and openssl is not installed.",
-                "Install the package `openssl` and look again.",
-            ))
-        }
-    };
-    match choices.sign {
-        SignChoice::Never if required => Err(Refusal::new(
-            "signature-required",
-            "This machine loads signed modules only; unsigned ones would never load.",
-            "Leave --no-sign out.",
-        )),
-        SignChoice::Never => Ok(base),
-        SignChoice::Own => own.map_or_else(make_own, |k| Ok(Signing { key: Some(k.clone()), ..base })),
-        SignChoice::Distribution => match distribution {
-            Some(key) => Ok(Signing { key: Some(key.clone()), ..base }),
-            None => Err(Refusal::new(
-                "no-distribution-key",
-                "The distribution has no module signing key here.",
-                "Use --sign own, or let the distribution make one (for instance by installing a DKMS module).",
-            )),
-        },
-        SignChoice::Auto => match distribution.or(own) {
-            Some(key) => Ok(Signing { key: Some(key.clone()), ..base }),
-            None if required => make_own(),
-            None => Ok(base),
-        },
-    }
-}
-
-fn base_of(required: bool, facts: &VmwareFacts) -> Signing {
-    Signing { required, has_shim: facts.has_shim, has_mokutil: facts.has_mokutil, ..Signing::default() }
-}
-
-fn build(
-    choices: &Choices,
-    facts: &VmwareFacts,
-    kernel: &KernelFacts,
-    resolve: &Resolver<'_>,
-    notes: &mut Vec<Note>,
-) -> Result<(BuildModules, Vec<(String, String)>), Refusal> {
-    let mut modules = Vec::new();
-    let mut records = Vec::new();
-    for name in MODULES {
-        let Some(source) = facts.sources.iter().find(|s| s.module == name) else { continue };
-        let record = record(choices, facts, kernel, source);
-        let adapted = resolve(kernel, source, choices.mode, &record)?;
-        for (id, reason, diff) in adapted.applied {
-            let topic = format!("{id} ({name}, {})", kernel.release);
-            notes.push(Note { topic, text: reason, diff });
-        }
-        records.push((name.to_owned(), record));
-        modules.push(ModuleBuild {
-            module: name.to_owned(),
-            source: source.from.clone(),
-            source_sha256: source.sha256.clone(),
-            edits: adapted.edits,
-            compat_header: adapted.compat_header,
-            make_vars: adapted.make_vars,
-        });
-    }
-    let build = BuildModules {
-        kernel: kernel.release.clone(),
-        build_dir: kernel.build_dir.clone(),
-        build_id: kernel.build_id.clone(),
-        vermagic: kernel.vermagic.clone(),
-        mode: choices.mode,
-        compiler: Compiler { cc: kernel.cc.clone(), version: kernel.cc_version.clone(), llvm: kernel.llvm },
-        modules,
-        go_on: facts.kernels.len() > 1,
-    };
-    Ok((build, records))
-}
-
-/// What a module is built from, as one short word that it carries in its `.modinfo`: a module that has
-/// it need not be built again.
-pub fn record(choices: &Choices, facts: &VmwareFacts, kernel: &KernelFacts, source: &SourceFacts) -> String {
-    let cpu = facts.cpu.as_ref().filter(|_| choices.mode == Mode::Optimized);
-    let identity = serde_json::json!([
-        source.sha256,
-        facts.catalogue,
-        kernel.build_id,
-        kernel.vermagic,
-        kernel.cc,
-        kernel.cc_version,
-        kernel.probes,
-        choices.mode,
-        cpu,
-    ]);
-    let all = hex::encode(Sha256::digest(identity.to_string()));
-    format!("{}-{}", source_mark(&source.sha256), &all[..24])
-}
-
-/// The first part of a record: from which sources.
-fn source_mark(sha256: &str) -> String {
-    hex::encode(Sha256::digest(sha256))[..16].to_owned()
-}
-
-/// Whether a record is of these sources; `None` for one of an earlier version, which does not say.
-pub fn is_of(record: &str, source_sha256: &str) -> Option<bool> {
-    let (mark, _) = record.split_once('-')?;
-    Some(mark == source_mark(source_sha256))
-}
-
-/// Whether a module is there as this build would make it.
-fn is_present(kernel: &KernelFacts, module: &str, record: &str, key: Option<&KeyFacts>) -> bool {
-    let mut copies = kernel.present.iter().filter(|p| p.module == module);
-    let (Some(only), None) = (copies.next(), copies.next()) else { return false };
-    only.path == target(kernel, module)
-        && only.fits
-        && only.record.as_deref() == Some(record)
-        && only.signer.is_some() == key.is_some()
-}
-
-fn target(kernel: &KernelFacts, module: &str) -> String {
-    use crate::engine::steps::Compression;
-    let suffix = match kernel.compression {
-        Compression::None => "",
-        Compression::Gzip => ".gz",
-        Compression::Xz => ".xz",
-        Compression::Zstd => ".zst",
-    };
-    format!("{}/{module}.ko{suffix}", kernel.install_dir)
-}
-
-/// The rehearsal of what is built for a kernel; none, with a warning that says why, where it cannot be done.
-fn rehearse(
-    choices: &Choices,
-    facts: &VmwareFacts,
-    kernel: &KernelFacts,
-    build: &BuildModules,
-    warnings: &mut Vec<Warning>,
-) -> Result<Option<Rehearse>, Refusal> {
-    if choices.rehearse == RehearseChoice::Never {
-        return Ok(None);
-    }
-    let required = choices.rehearse == RehearseChoice::Always;
-    let (why, remedy) = match (&facts.no_rehearsal, &kernel.image) {
-        (None, Some(image)) => {
-            return Ok(Some(Rehearse {
-                kernel: kernel.release.clone(),
-                image: image.clone(),
-                modules: build.modules.iter().map(|m| m.module.clone()).collect(),
-                required,
-            }));
-        }
-        (Some(missing), _) => (format!("this is missing for it: {missing}"), "Install it and look again."),
-        (None, None) => (
-            "its boot image is not there, or cannot be read".to_owned(),
-            "Look for its vmlinuz in /boot; on some systems only root can read it.",
-        ),
-    };
-    let release = &kernel.release;
-    if required {
-        let reason = format!("The modules for {release} cannot be tried in a virtual machine: {why}.");
-        let remedy = format!("{remedy} Or leave --rehearse out.");
-        return Err(Refusal::new("rehearsal-impossible", reason, remedy));
-    }
-    let message = format!("The modules for {release} are not tried in a virtual machine first: {why}.");
-    let warning = Warning { message, remedy: Some(remedy.to_owned()) };
-    if !warnings.contains(&warning) {
-        warnings.push(warning);
-    }
-    Ok(None)
-}
-
 /// What is built and tried, and nothing else: for a rehearsal without any change.
 ///
 /// # Errors
@@ -608,40 +404,6 @@ fn boot_steps(facts: &VmwareFacts) -> Vec<Step> {
             })
         })
         .collect()
-}
-
-fn enroll(choices: &Choices, signing: &Signing, warnings: &mut Vec<Warning>) -> Option<Step> {
-    let key = signing.key.as_ref()?;
-    if key.trusted == Some(true) {
-        return None;
-    }
-    if key.pending {
-        warnings.push(Warning {
-            message: "The signing key waits to be enrolled.".to_owned(),
-            remedy: Some(
-                "Restart and choose “Enroll MOK” on the blue screen, with the password you set.".to_owned(),
-            ),
-        });
-        return None;
-    }
-    if choices.enroll && signing.has_shim && signing.has_mokutil {
-        return Some(Step::EnrollKey(EnrollKey { certificate: key.certificate.clone() }));
-    }
-    if signing.required {
-        let remedy = if !signing.has_shim {
-            "This machine does not boot through shim: sign with a key that its firmware or kernel trusts."
-        } else if !signing.has_mokutil {
-            "Install the package `mokutil`, then plan again with --enroll."
-        } else {
-            "Plan again with --enroll to queue it for the next boot."
-        };
-        warnings.push(Warning {
-            message: "The signing key is not trusted yet; the kernel will not load the modules until it is."
-                .to_owned(),
-            remedy: Some(remedy.to_owned()),
-        });
-    }
-    None
 }
 
 enum Loading {
