@@ -118,7 +118,10 @@ fn a_disk_image_is_a_root_and_files_come_back_from_it() {
     assert_eq!(seen.ended(), Said::Exit(0), "{seen}");
     assert!(seen.stdout.starts_with(b"Linux version"), "{seen}");
     let names = machine::names(&seen.files);
-    assert_eq!(names, ["var", "var/log", "var/log/new.log", "var/log/old.log"], "{seen}");
+    let wanted = ["var", "var/log", "var/log/new.log", "var/log/old.log", "could-not-collect"];
+    assert_eq!(names, wanted, "{seen}");
+    let text = String::from_utf8_lossy(&seen.files);
+    assert!(text.contains("/etc/passwd: /etc/passwd: No such file or directory"), "{text}");
 }
 
 #[test]

@@ -3,17 +3,14 @@
 //! only told; a comparison shows ratios with their intervals. Colours are told apart by who sees no red or green, and
 //! nothing is said by colour alone.
 
+mod pen;
+
 use super::compare::{Compared, Comparison, Verdict};
 use super::document::{Results, Series};
 use super::metrics::{Better, Workload};
-use plotters::coord::Shift;
-use plotters::prelude::{
-    BitMapBackend, Circle, Color, DrawingArea, DrawingBackend, FontStyle, IntoDrawingArea, IntoFont,
-    PathElement, RGBColor, Rectangle, SVGBackend, Text,
-};
-use plotters::style::register_font;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
-use std::sync::OnceLock;
+use pen::{DARK, LIGHT, Letters, Pen, fonts, wrapped};
+use plotters::prelude::{BitMapBackend, DrawingBackend, IntoDrawingArea, SVGBackend};
+use plotters::style::text_anchor::HPos;
 
 /// A picture.
 #[derive(Debug, Clone)]
@@ -76,42 +73,6 @@ impl Style {
         if self.is_wide() { MARGIN } else { 4 }
     }
 }
-
-struct Palette {
-    ink: RGBColor,
-    faint: RGBColor,
-    line: RGBColor,
-    paper: RGBColor,
-    better: RGBColor,
-    worse: RGBColor,
-    /// For several ways of one figure.
-    ways: [RGBColor; 4],
-}
-
-const LIGHT: Palette = Palette {
-    ink: RGBColor(36, 31, 49),
-    faint: RGBColor(94, 92, 100),
-    line: RGBColor(222, 221, 218),
-    paper: RGBColor(255, 255, 255),
-    better: RGBColor(26, 95, 180),
-    worse: RGBColor(198, 70, 0),
-    ways: [RGBColor(26, 95, 180), RGBColor(198, 70, 0), RGBColor(97, 53, 131), RGBColor(99, 69, 44)],
-};
-
-const DARK: Palette = Palette {
-    ink: RGBColor(246, 245, 244),
-    faint: RGBColor(180, 178, 184),
-    line: RGBColor(78, 76, 82),
-    paper: RGBColor(54, 54, 54),
-    better: RGBColor(153, 193, 241),
-    worse: RGBColor(255, 190, 111),
-    ways: [
-        RGBColor(153, 193, 241),
-        RGBColor(255, 190, 111),
-        RGBColor(220, 138, 221),
-        RGBColor(205, 171, 143),
-    ],
-};
 
 /// Points of a picture, three bytes each (red, green, blue), row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -277,100 +238,6 @@ impl Chart {
     }
 }
 
-/// A text in lines that fit into this width; letters of this size are a good half as wide as they are high.
-fn wrapped(text: &str, size: i32, width: i32) -> Vec<String> {
-    let most = usize::try_from((width * 100 / (size * 55)).max(10)).unwrap_or(10);
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= most => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
-/// The letters of the charts, built in: the same everywhere, and none need be installed (`data/fonts`).
-fn fonts() -> Result<(), ChartError> {
-    static REGISTERED: OnceLock<bool> = OnceLock::new();
-    let registered = REGISTERED.get_or_init(|| {
-        let normal = include_bytes!("../../../data/fonts/charts.ttf");
-        let bold = include_bytes!("../../../data/fonts/charts-bold.ttf");
-        register_font("sans-serif", FontStyle::Normal, normal).is_ok()
-            && register_font("sans-serif", FontStyle::Bold, bold).is_ok()
-    });
-    if *registered { Ok(()) } else { Err(ChartError("its letters cannot be read".to_owned())) }
-}
-
-#[derive(Clone, Copy)]
-struct Letters {
-    size: i32,
-    bold: bool,
-    colour: RGBColor,
-    at: HPos,
-}
-
-impl Letters {
-    fn new(size: i32, colour: RGBColor) -> Self {
-        Self { size, bold: false, colour, at: HPos::Left }
-    }
-
-    fn bold(self) -> Self {
-        Self { bold: true, ..self }
-    }
-
-    fn at(self, at: HPos) -> Self {
-        Self { at, ..self }
-    }
-}
-
-/// Draws in units of the picture, whatever the points are.
-struct Pen<'a, B: DrawingBackend> {
-    area: &'a DrawingArea<B, Shift>,
-    scale: i32,
-    style: Style,
-    palette: &'a Palette,
-    tell: Tell,
-}
-
-impl<B: DrawingBackend> Pen<'_, B> {
-    fn at(&self, x: i32, y: i32) -> (i32, i32) {
-        (x * self.scale, y * self.scale)
-    }
-
-    fn fail(e: impl std::fmt::Display) -> ChartError {
-        ChartError(e.to_string())
-    }
-
-    fn text(&self, x: i32, y: i32, text: &str, style: Letters) -> Result<(), ChartError> {
-        let weight = if style.bold { FontStyle::Bold } else { FontStyle::Normal };
-        let font = ("sans-serif", style.size * self.scale, weight).into_font().color(&style.colour);
-        let font = font.pos(Pos::new(style.at, VPos::Center));
-        self.area.draw(&Text::new(text.to_owned(), self.at(x, y), font)).map_err(Self::fail)
-    }
-
-    fn line(&self, from: (i32, i32), to: (i32, i32), colour: RGBColor, width: i32) -> Result<(), ChartError> {
-        let style = colour.stroke_width((width * self.scale) as u32);
-        let points = vec![self.at(from.0, from.1), self.at(to.0, to.1)];
-        self.area.draw(&PathElement::new(points, style)).map_err(Self::fail)
-    }
-
-    fn bar(&self, from: (i32, i32), to: (i32, i32), colour: RGBColor, share: f64) -> Result<(), ChartError> {
-        let corners = [self.at(from.0, from.1), self.at(to.0, to.1)];
-        self.area.draw(&Rectangle::new(corners, colour.mix(share).filled())).map_err(Self::fail)
-    }
-
-    fn dot(&self, x: i32, y: i32, radius: i32, colour: RGBColor, filled: bool) -> Result<(), ChartError> {
-        let paper = Circle::new(self.at(x, y), radius * self.scale, self.palette.paper.filled());
-        let style = if filled { colour.filled() } else { colour.stroke_width((2 * self.scale) as u32) };
-        let dot = Circle::new(self.at(x, y), radius * self.scale, style);
-        self.area.draw(&paper).and_then(|()| self.area.draw(&dot)).map_err(Self::fail)
-    }
-}
-
 /// A number as people read it: three digits that count.
 pub fn number(value: f64) -> String {
     let digits = match value.abs() {
@@ -461,30 +328,6 @@ fn values<B: DrawingBackend>(pen: &Pen<'_, B>, top: i32, series: &[Series]) -> R
         }
     }
     Ok(())
-}
-
-impl<B: DrawingBackend> Pen<'_, B> {
-    /// The name and the numbers of a row that begins at `y`: beside the plot where there is room, else above it. Returns
-    /// where its plot begins.
-    fn labels(&self, y: i32, name: &str, told: &str, bold: bool) -> Result<i32, ChartError> {
-        let (left, right) = self.style.plot();
-        let ink = self.palette.ink;
-        let numbers = Letters { bold, ..Letters::new(13, ink) };
-        if self.style.is_wide() {
-            let middle = y + ROW / 2;
-            // What does not fit is written smaller.
-            let size = if name.chars().count() as i32 * 7 > left - 20 { 11 } else { 13 };
-            self.text(left - 10, middle, name, Letters::new(size, ink).at(HPos::Right))?;
-            self.text(right + 14, middle, told, numbers)?;
-            return Ok(y);
-        }
-        let middle = y + LINE_HEIGHT / 2 + 2;
-        let fits = (name.chars().count() + told.chars().count() + 2) as i32 * 7 <= right - left;
-        let size = if fits { 13 } else { 11 };
-        self.text(left, middle, name, Letters::new(size, ink))?;
-        self.text(right, middle, told, Letters { size, ..numbers }.at(HPos::Right))?;
-        Ok(y + LINE_HEIGHT)
-    }
 }
 
 /// What came of a comparison, in words.
@@ -579,92 +422,4 @@ fn ticks(reach: f64) -> Vec<(f64, String)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::compare::{compare, tests::results};
-    use super::*;
-
-    #[test]
-    fn numbers_have_three_digits_that_count() {
-        let shown = [0.0, 0.01234, 1.2345, 12.345, 123.45, 1234.5, 12_345_678.0].map(number);
-        assert_eq!(shown, ["0", "0.012", "1.23", "12.3", "123", "1234", "12\u{a0}345\u{a0}678"]);
-    }
-
-    #[test]
-    fn every_repetition_and_every_name_is_in_the_picture() {
-        let charts = of_results(&results("before", 1.0));
-        assert_eq!(charts.len(), 2, "one for each workload that was run");
-        let svg = charts[1].svg().unwrap();
-        assert!(
-            svg.starts_with("<svg") && svg.contains("huge pages") && svg.contains("Following pointers"),
-            "{svg}"
-        );
-        assert!(svg.matches("<circle").count() >= 3 * 7 * 2);
-        assert!(charts[1].words().contains("Copying, huge pages: 13.0 GB/s"), "{}", charts[1].words());
-    }
-
-    #[test]
-    fn a_comparison_says_its_verdict_in_words_and_marks() {
-        let chart = of_comparison(&compare(&results("before", 1.0), &results("after", 1.2))).unwrap();
-        let svg = chart.svg().unwrap();
-        assert!(svg.contains("+20 %, worse") && svg.contains("no difference"), "{svg}");
-        assert!(
-            of_comparison(&Comparison {
-                compared: vec![],
-                ..compare(&results("a", 1.0), &results("b", 1.0))
-            })
-            .is_none()
-        );
-    }
-
-    #[test]
-    fn a_picture_says_all_in_the_words_it_is_told_in() {
-        let shout: Tell = |text| text.to_uppercase();
-        let compared = of_comparison(&compare(&results("before", 1.0), &results("after", 1.2)));
-        for chart in of_results(&results("x", 1.0)).into_iter().chain(compared) {
-            let chart = chart.told(shout);
-            let svg = chart.svg().unwrap();
-            let said: Vec<&str> = svg.lines().filter(|l| !l.starts_with('<')).collect();
-            assert!(said.join(" ").contains("BETTER"), "{svg}");
-            // Only units stay as they are ("GB/s").
-            let words =
-                said.iter().flat_map(|l| l.split([' ', ',', '(', ')', '&', ';'])).filter(|w| w.len() > 2);
-            let quiet: Vec<&str> =
-                words.filter(|w| !w.contains('/') && w.chars().any(char::is_lowercase)).collect();
-            assert!(quiet.iter().all(|w| *w == "apos"), "{quiet:?}");
-            assert!(chart.words().starts_with(&chart.title().to_uppercase()), "{}", chart.words());
-        }
-    }
-
-    #[test]
-    fn a_png_has_the_size_that_it_says_and_is_not_blank() {
-        let png = of_results(&results("x", 1.0))[0].png().unwrap();
-        let mut reader = png::Decoder::new(std::io::Cursor::new(&png)).read_info().unwrap();
-        let mut points = vec![0; reader.output_buffer_size().unwrap()];
-        let info = reader.next_frame(&mut points).unwrap();
-        assert_eq!(info.width, 2 * WIDTH as u32);
-        let colours: std::collections::BTreeSet<&[u8]> = points.chunks(3).collect();
-        assert!(colours.len() > 10, "letters, bars and dots");
-    }
-
-    #[test]
-    fn a_narrow_picture_is_as_narrow_as_wished_and_a_dark_one_is_dark() {
-        let chart = of_comparison(&compare(&results("before", 1.0), &results("after", 1.2))).unwrap();
-        for chart in of_results(&results("x", 1.0)).into_iter().chain([chart]) {
-            let style = Style { width: 320, dark: true, titled: false };
-            let points = chart.points(style, 2).unwrap();
-            assert_eq!((points.width, points.height), (640, chart.height(style) as u32 * 2));
-            assert_eq!(points.bytes.len(), 640 * points.height as usize * 3);
-            let dark = points.bytes.chunks(3).filter(|p| p.iter().all(|c| *c < 100)).count();
-            assert!(dark * 3 > points.bytes.len() / 3 * 2, "mostly dark");
-            assert!(chart.height(style) > chart.height(Style { width: 920, ..style }), "names stand above");
-        }
-        assert_eq!(wrapped("a line that is too long", 12, 90), ["a line that", "is too long"]);
-    }
-
-    #[test]
-    fn a_name_from_elsewhere_cannot_break_out_of_the_picture() {
-        let mut hostile = results("x", 1.0);
-        hostile.name = "<script>alert(1)</script>".into();
-        assert!(!of_results(&hostile)[0].svg().unwrap().contains("<script"));
-    }
-}
+mod tests;
