@@ -87,6 +87,8 @@ struct Heard {
     arrived: [u64; 3],
     /// Bytes that were sent there, once that is known.
     sent: Option<[u64; 3]>,
+    /// How often the guest waits to be told that it was heard.
+    asked: usize,
     ended: Option<Instant>,
     panicked: Option<Instant>,
     archive: Vec<u8>,
@@ -125,6 +127,7 @@ impl Live {
             seen: Seen::default(),
             arrived: [0; 3],
             sent: None,
+            asked: 0,
             ended: None,
             panicked: None,
             archive: Vec::new(),
@@ -243,6 +246,9 @@ impl Live {
             }
         });
         self.control.read(&mut |bytes| heard.control_bytes(bytes, at, events));
+        for _ in 0..std::mem::take(&mut heard.asked) {
+            self.control.say(protocol::Told::Heard);
+        }
         self.said.read(&mut |bytes| {
             if heard.seen.qemu_said.len() < QEMU_SAID {
                 heard.seen.qemu_said.push_str(&String::from_utf8_lossy(bytes));
@@ -462,6 +468,7 @@ impl Heard {
             Said::Exit(status) => self.seen.command = Some(CommandEnd::Exit(status)),
             Said::Killed(signal) => self.seen.command = Some(CommandEnd::Killed(signal)),
             Said::Sent { stdout, stderr, files } => self.sent = Some([stdout, stderr, files]),
+            Said::Ask => self.asked += 1,
             Said::End => self.ended = Some(Instant::now()),
             Said::News(line) => events(GuestEvent::Said(&line)),
         }

@@ -7,7 +7,7 @@ use super::error::GuestError;
 use crate::host::Inherited;
 use crate::init::protocol;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -155,6 +155,15 @@ impl<T: Read + AsFd> Source<T> {
                     return;
                 }
             }
+        }
+    }
+}
+
+impl Source<UnixStream> {
+    /// Tells the other side a line; one that does not take it waits in vain, and not for ever.
+    pub(super) fn say(&mut self, line: impl std::fmt::Display) {
+        if let Some(to) = &mut self.0 {
+            let _ = to.write_all(format!("{line}\n").as_bytes());
         }
     }
 }

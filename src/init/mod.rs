@@ -112,9 +112,14 @@ fn first_process(voice: &mut Voice) -> Result<Ended, Failure> {
         Task::Init { path, args } => return Err(root::hand_over(voice, &config, path, args)),
         Task::Rehearse { only_load } => {
             voice.stage("rehearse");
-            // What is tried next may end the machine at once.
             let good = rehearse::watch("/init", &config.insert, *only_load, &mut |line| {
-                voice.say_through(&Said::News(line.to_owned()));
+                let news = Said::News(line.to_owned());
+                // What is tried may end the machine at once.
+                if matches!(rehearse::Said::parse(line), Some(rehearse::Said::Trying { .. })) {
+                    voice.say_and_be_heard(&news);
+                } else {
+                    voice.say(&news);
+                }
             });
             Ended::Exited(i32::from(!good))
         }

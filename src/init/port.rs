@@ -45,18 +45,6 @@ impl Port {
         sys::wait_for_one(self.0.as_fd(), events, longest)
     }
 
-    /// Writes all of it and waits until the host has it: what is written otherwise may still be on its way when the machine
-    /// is reset (`__send_to_port`).
-    ///
-    /// # Errors
-    /// As write(2) and fcntl(2).
-    pub fn write_through(&mut self, bytes: &[u8]) -> io::Result<()> {
-        sys::set_waiting(self.0.as_fd(), true)?;
-        let written = self.0.write_all(bytes);
-        sys::never_wait(self.0.as_fd())?;
-        written
-    }
-
     /// Waits until QEMU told that the host is connected. Before that, the end of what the host sends cannot be
     /// told from its beginning.
     ///

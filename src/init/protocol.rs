@@ -20,7 +20,7 @@
 //! | `sent STDOUT STDERR FILES` | how many bytes went into each of the three ports |
 //! | `end` | nothing follows, file systems are written out: the host may end the machine once the bytes of `sent` are there |
 //!
-//! Other lines (`rehearse …`) are news of the task for whoever asked for it.
+//! Between them, `ask` wants an answer (`heard`) once all that was said before has been read. Other lines (`rehearse …`) are news of the task for whoever asked for it.
 //!
 //! # The host says, on [`CONTROL`]
 //!
@@ -28,6 +28,7 @@
 //! |---|---|
 //! | `signal N` | send this signal to the command's process group |
 //! | `collect` | (to an agent) hand the files over now |
+//! | `heard` | the answer to `ask`; without it the guest goes on [`PATIENCE`] later |
 //! | `off` | all that was sent is here: power off. Without it the guest powers off [`PATIENCE`] after `end` |
 //!
 //! Standard input ends when the host ends the sending half of its socket (`shutdown(SHUT_WR)`; a full close
@@ -36,7 +37,7 @@
 
 use std::time::Duration;
 
-/// How long the guest waits, after `end`, for the host to say `off`.
+/// How long the guest waits, after `end`, for the host to say `off`, and after `ask` for `heard`.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The version of all that is said here; the guest says it first.
@@ -136,6 +137,8 @@ pub enum Said {
         /// Into [`FILES`].
         files: u64,
     },
+    /// `ask`: answer once all before it has been read.
+    Ask,
     /// `end`: nothing follows.
     End,
     /// News of the task, as it came.
@@ -156,6 +159,7 @@ impl std::fmt::Display for Said {
             Self::Exit(status) => write!(f, "exit {status}"),
             Self::Killed(signal) => write!(f, "killed {signal}"),
             Self::Sent { stdout, stderr, files } => write!(f, "sent {stdout} {stderr} {files}"),
+            Self::Ask => f.write_str("ask"),
             Self::End => f.write_str("end"),
             Self::News(line) => f.write_str(line),
         }
@@ -187,6 +191,7 @@ impl Said {
                 stderr: stderr.parse().ok()?,
                 files: files.parse().ok()?,
             },
+            ("ask", []) => Self::Ask,
             ("end", []) => Self::End,
             _ => return None,
         })
@@ -200,6 +205,8 @@ pub enum Told {
     Signal(i32),
     /// `collect`: hand the files over now.
     Collect,
+    /// `heard`: all until `ask` has been read.
+    Heard,
     /// `off`: power off.
     Off,
 }
@@ -209,6 +216,7 @@ impl std::fmt::Display for Told {
         match self {
             Self::Signal(number) => write!(f, "signal {number}"),
             Self::Collect => f.write_str("collect"),
+            Self::Heard => f.write_str("heard"),
             Self::Off => f.write_str("off"),
         }
     }
@@ -222,6 +230,7 @@ impl Told {
                 number.parse().ok().filter(|n| (1..=64).contains(n)).map(Self::Signal)
             }
             None if line == "collect" => Some(Self::Collect),
+            None if line == "heard" => Some(Self::Heard),
             None if line == "off" => Some(Self::Off),
             _ => None,
         }

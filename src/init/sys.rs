@@ -295,22 +295,13 @@ pub fn wait_for_one(fd: BorrowedFd<'_>, events: i16, longest: Duration) -> io::R
 /// # Errors
 /// As fcntl(2).
 pub fn never_wait(fd: BorrowedFd<'_>) -> io::Result<()> {
-    set_waiting(fd, false)
-}
-
-/// From now on reading and writing waits, or does not.
-///
-/// # Errors
-/// As fcntl(2).
-pub fn set_waiting(fd: BorrowedFd<'_>, waits: bool) -> io::Result<()> {
     const F_GETFL: c_int = 3;
     const F_SETFL: c_int = 4;
     const O_NONBLOCK: c_int = 0o4000;
     // SAFETY: an open file; F_GETFL takes nothing more.
     let flags = check(unsafe { fcntl(fd.as_raw_fd(), F_GETFL) })?;
-    let flags = if waits { flags & !O_NONBLOCK } else { flags | O_NONBLOCK };
     // SAFETY: an open file; F_SETFL takes a number.
-    check(unsafe { fcntl(fd.as_raw_fd(), F_SETFL, flags) }).map(drop)
+    check(unsafe { fcntl(fd.as_raw_fd(), F_SETFL, flags | O_NONBLOCK) }).map(drop)
 }
 
 /// A file that can be read whenever one of `signals` came; they do nothing else any more.

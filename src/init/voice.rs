@@ -45,19 +45,19 @@ impl Voice {
 
     /// Says one line. A host that does not listen is no reason to stop: the console has it too, where it counts.
     pub fn say(&mut self, said: &Said) {
-        self.say_by(said, |port, line| port.write_all(line));
-    }
-
-    /// Says one line and waits until the host has it.
-    pub fn say_through(&mut self, said: &Said) {
-        self.say_by(said, Port::write_through);
-    }
-
-    fn say_by(&mut self, said: &Said, write: impl FnOnce(&mut Port, &[u8]) -> std::io::Result<()>) {
         match &mut self.control {
-            Some(port) => drop(write(port, format!("{said}\n").as_bytes())),
+            Some(port) => drop(port.write_all(format!("{said}\n").as_bytes())),
             None => self.waiting.push(said.clone()),
         }
+    }
+
+    /// Says one line and waits (not for ever) until the host has heard it. A write to a port ends when the line is in a
+    /// queue of this machine's memory, and is lost with it (`port_fops_write` of the kernel's
+    /// `drivers/char/virtio_console.c`: "not to spin for generic ports").
+    pub fn say_and_be_heard(&mut self, said: &Said) {
+        self.say(said);
+        self.say(&Said::Ask);
+        self.wait_for(&Told::Heard);
     }
 
     /// Says that it got to `name`.
@@ -98,9 +98,14 @@ impl Voice {
         let Sent { stdout, stderr, files } = self.sent;
         self.say(&Said::Sent { stdout, stderr, files });
         self.say(&Said::End);
+        self.wait_for(&Told::Off);
+    }
+
+    /// Waits until the host has told this, [`PATIENCE`] at most; what else it tells meanwhile is not for here.
+    fn wait_for(&mut self, told: &Told) {
         let deadline = Instant::now() + PATIENCE;
         while let Some(left) = deadline.checked_duration_since(Instant::now()) {
-            if self.hear().contains(&Told::Off) {
+            if self.hear().contains(told) {
                 break;
             }
             match &self.control {
@@ -119,4 +124,34 @@ impl Voice {
 pub fn console(line: &str) {
     // Standard error is the console; without one nobody could read it.
     let _ = writeln!(std::io::stderr(), "hostwright-init: {line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn what_must_be_heard_is_read_by_the_host_before_the_guest_goes_on() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut voice = Voice::default();
+        voice.connect(Port::from_file(OwnedFd::from(ours).into()).unwrap()).unwrap();
+        let has_read = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut lines = BufReader::new(&theirs).lines().map_while(Result::ok);
+                assert!(lines.any(|line| line == "rehearse trying x"));
+                assert_eq!(lines.next().as_deref(), Some("ask"));
+                has_read.store(true, Ordering::SeqCst);
+                (&theirs).write_all(b"signal 2\nheard\n").unwrap();
+            });
+            let began = Instant::now();
+            voice.say_and_be_heard(&Said::News("rehearse trying x".into()));
+            assert!(has_read.load(Ordering::SeqCst));
+            assert!(began.elapsed() < PATIENCE, "it waited until it gave up");
+        });
+    }
 }

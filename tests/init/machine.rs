@@ -213,6 +213,10 @@ impl Machine {
                     let _ = stdin.shutdown(Shutdown::Write);
                 });
             }
+            if said == Said::Ask {
+                control.write_all(b"heard\n").unwrap();
+                continue;
+            }
             let is_end = said == Said::End;
             lines.push(said);
             if is_end {
