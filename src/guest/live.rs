@@ -1,23 +1,21 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! A guest while it runs: one loop over all that can say something, and the clock.
 
-use super::console::{Console, Told};
 use super::error::GuestError;
-use super::outcome::{CommandEnd, Seen, WeEnded};
-use super::qmp::{Message, Qmp};
-use super::report::{Stage, Trouble, TroubleKind};
+use super::feed::Feed;
+use super::heard::{Heard, on_one_clock};
+use super::outcome::{Seen, WeEnded};
+use super::qmp::Qmp;
+use super::report::{Stage, Trouble};
 use super::setup::{GuestEvent, Input};
 use super::spec::{Boot, Guest};
-use super::wires::{self, Ends, Lines, Source};
+use super::wires::{self, Ends, Source};
 use crate::host::{Cancel, Process};
-use crate::init::protocol::{self, Said};
+use crate::init::protocol;
 use regex::Regex;
 use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::json;
-use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{ErrorKind, Write};
-use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -27,17 +25,11 @@ use std::time::{Duration, Instant};
 /// How often the wish to stop is looked at.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Lines of the console that the report has.
-const TAIL: usize = 40;
-
 /// How long a machine has, after its kernel has panicked, to restart by itself.
 const AFTER_PANIC: Duration = Duration::from_secs(5);
 
 /// How long what was said to be sent may take to arrive.
 const AFTER_END: Duration = Duration::from_secs(5);
-
-/// Most bytes of files that are taken from a guest.
-const FILES: usize = 1 << 30;
 
 /// Most of what QEMU says on standard error that is kept, bytes.
 const QEMU_SAID: usize = 65536;
@@ -70,31 +62,6 @@ pub(super) struct Live {
     heard: Heard,
 }
 
-/// What was heard so far.
-struct Heard {
-    log: File,
-    log_failed: Option<std::io::Error>,
-    console: Console,
-    console_lines: Lines,
-    firmware_lines: Lines,
-    control_lines: Lines,
-    tail: VecDeque<String>,
-    /// Lines of the console so far.
-    lines: usize,
-    stages: Vec<Stage>,
-    seen: Seen,
-    /// Bytes that came of standard output, standard error and files.
-    arrived: [u64; 3],
-    /// Bytes that were sent there, once that is known.
-    sent: Option<[u64; 3]>,
-    /// How often the guest waits to be told that it was heard.
-    asked: usize,
-    ended: Option<Instant>,
-    panicked: Option<Instant>,
-    archive: Vec<u8>,
-    reached: Option<String>,
-}
-
 impl Live {
     pub(super) fn new(
         guest: &Guest,
@@ -114,32 +81,7 @@ impl Live {
         };
         let control = ends.control;
         let log = File::create(log).map_err(|e| GuestError::file("write", log, e))?;
-        let mut heard = Heard {
-            log,
-            log_failed: None,
-            console: Console::default(),
-            console_lines: Lines::default(),
-            firmware_lines: Lines::default(),
-            control_lines: Lines::default(),
-            tail: VecDeque::new(),
-            lines: 0,
-            stages: Vec::new(),
-            seen: Seen::default(),
-            arrived: [0; 3],
-            sent: None,
-            asked: 0,
-            ended: None,
-            panicked: None,
-            archive: Vec::new(),
-            reached: None,
-        };
-        heard.stages.push(Stage {
-            name: "qemu".into(),
-            at_ms: 0,
-            guest_ms: None,
-            note: None,
-            console_lines: 0,
-        });
+        let heard = Heard::new(log);
         Ok(Self {
             process,
             began,
@@ -239,12 +181,7 @@ impl Live {
             heard.arrived[1] += bytes.len() as u64;
             events(GuestEvent::Stderr(bytes));
         });
-        self.files.read(&mut |bytes| {
-            heard.arrived[2] += bytes.len() as u64;
-            if heard.archive.len() + bytes.len() <= FILES {
-                heard.archive.extend_from_slice(bytes);
-            }
-        });
+        self.files.read(&mut |bytes| heard.files_bytes(bytes));
         self.control.read(&mut |bytes| heard.control_bytes(bytes, at, events));
         for _ in 0..std::mem::take(&mut heard.asked) {
             self.control.say(protocol::Told::Heard);
@@ -337,257 +274,4 @@ pub fn screenshot(qmp: &mut Qmp, path: &Path) -> Result<(), GuestError> {
     let path = std::path::absolute(path).map_err(|e| GuestError::file("find", path, e))?;
     let arguments = json!({ "filename": path, "format": "png" });
     qmp.execute("screendump", &arguments, Duration::from_secs(10)).map(|_| ())
-}
-
-impl Heard {
-    /// Whether all that was sent has arrived, of each stream.
-    fn all_is_here(&self) -> bool {
-        let pairs = |sent: [u64; 3]| self.arrived.into_iter().zip(sent);
-        self.sent.is_none_or(|sent| pairs(sent).all(|(here, sent)| here >= sent))
-    }
-
-    /// Which streams are not whole.
-    fn lost(&self) -> Vec<String> {
-        let Some(sent) = self.sent else { return Vec::new() };
-        let names = ["standard output", "standard error", "the collected files"];
-        let all = names.into_iter().zip(self.arrived.into_iter().zip(sent));
-        all.filter(|(_, (here, sent))| here < sent)
-            .map(|(name, (here, sent))| format!("{name}: {here} of {sent} bytes"))
-            .collect()
-    }
-
-    fn stage(&mut self, mut stage: Stage, events: &mut dyn FnMut(GuestEvent<'_>)) {
-        // SeaBIOS says twice who it is.
-        if self.stages.last().is_some_and(|s| s.name == stage.name && s.note == stage.note) {
-            return;
-        }
-        stage.console_lines = self.lines;
-        events(GuestEvent::Stage(&stage));
-        self.stages.push(stage);
-    }
-
-    fn console_bytes(
-        &mut self,
-        bytes: &[u8],
-        at: u64,
-        until: Option<&Regex>,
-        events: &mut dyn FnMut(GuestEvent<'_>),
-    ) {
-        if let (Err(e), None) = (self.log.write_all(bytes), &self.log_failed) {
-            self.log_failed = Some(e);
-        }
-        let mut lines = std::mem::take(&mut self.console_lines);
-        lines.feed(bytes, &mut |line| self.console_line(line, at, until, events));
-        // A prompt has no end of its line, and is worth waiting for all the same.
-        if let Some(until) = until
-            && self.reached.is_none()
-            && let Some(rest) = lines.rest().map(|r| super::console::plain(&r))
-            && until.is_match(&rest)
-        {
-            self.reached = Some(rest);
-        }
-        self.console_lines = lines;
-    }
-
-    fn console_line(
-        &mut self,
-        line: &str,
-        at: u64,
-        until: Option<&Regex>,
-        events: &mut dyn FnMut(GuestEvent<'_>),
-    ) {
-        events(GuestEvent::Console(line));
-        self.lines += 1;
-        let plain = super::console::plain(line);
-        if until.is_some_and(|u| u.is_match(&plain)) && self.reached.is_none() {
-            self.reached = Some(plain.clone());
-        }
-        if !plain.trim().is_empty() {
-            if self.tail.len() == TAIL {
-                self.tail.pop_front();
-            }
-            self.tail.push_back(plain);
-        }
-        match self.console.line(line) {
-            Some(Told::Stage(name, note)) => {
-                let note = (!note.is_empty()).then_some(note);
-                self.stage(
-                    Stage { name: name.into(), at_ms: at, guest_ms: None, note, console_lines: 0 },
-                    events,
-                );
-            }
-            Some(Told::NothingBootable(line)) => self.seen.nothing_bootable = Some(line),
-            None => {}
-        }
-        if self.panicked.is_none() {
-            let fatal = |t: &Trouble| {
-                matches!(t.kind, TroubleKind::Panic | TroubleKind::NoRoot | TroubleKind::NoInit)
-            };
-            let panics =
-                self.console.troubles().iter().any(|t| fatal(t) && t.message.contains("Kernel panic"));
-            self.panicked = panics.then(Instant::now);
-        }
-    }
-
-    fn firmware_bytes(&mut self, bytes: &[u8], at: u64, events: &mut dyn FnMut(GuestEvent<'_>)) {
-        let mut lines = std::mem::take(&mut self.firmware_lines);
-        lines.feed(bytes, &mut |line| match self.console.line(line) {
-            Some(Told::Stage(name, note)) => {
-                let note = (!note.is_empty()).then_some(note);
-                self.stage(
-                    Stage { name: name.into(), at_ms: at, guest_ms: None, note, console_lines: 0 },
-                    events,
-                );
-            }
-            Some(Told::NothingBootable(line)) => self.seen.nothing_bootable = Some(line),
-            None => {}
-        });
-        self.firmware_lines = lines;
-    }
-
-    fn control_bytes(&mut self, bytes: &[u8], at: u64, events: &mut dyn FnMut(GuestEvent<'_>)) {
-        let mut lines = std::mem::take(&mut self.control_lines);
-        lines.feed(bytes, &mut |line| self.control_line(line, at, events));
-        self.control_lines = lines;
-    }
-
-    fn control_line(&mut self, line: &str, at: u64, events: &mut dyn FnMut(GuestEvent<'_>)) {
-        match Said::parse(line) {
-            Said::Hello { version } => {
-                self.seen.hello = true;
-                if version != protocol::VERSION {
-                    let reason = format!("it speaks version {version}, and this is {}", protocol::VERSION);
-                    self.seen.failed = Some(("hello".into(), reason));
-                    self.ended = Some(Instant::now());
-                }
-            }
-            Said::Stage { name, ms, note } => {
-                self.stage(Stage { name, at_ms: at, guest_ms: Some(ms), note, console_lines: 0 }, events);
-            }
-            Said::Fail { stage, reason } => self.seen.failed = Some((stage, reason)),
-            Said::Exit(status) => self.seen.command = Some(CommandEnd::Exit(status)),
-            Said::Killed(signal) => self.seen.command = Some(CommandEnd::Killed(signal)),
-            Said::Sent { stdout, stderr, files } => self.sent = Some([stdout, stderr, files]),
-            Said::Ask => self.asked += 1,
-            Said::End => self.ended = Some(Instant::now()),
-            Said::News(line) => events(GuestEvent::Said(&line)),
-        }
-    }
-
-    fn qmp(&mut self, message: Message) {
-        if let Message::Event { name, data } = message
-            && name == "SHUTDOWN"
-        {
-            self.seen.shutdown = data.get("reason").and_then(|r| r.as_str()).map(str::to_owned);
-        }
-    }
-
-    /// What has no end of its line.
-    fn flush(&mut self, at: u64, until: Option<&Regex>, events: &mut dyn FnMut(GuestEvent<'_>)) {
-        let mut lines = std::mem::take(&mut self.console_lines);
-        if !lines.is_empty() {
-            lines.flush(&mut |line| self.console_line(line, at, until, events));
-        }
-    }
-}
-
-/// The guest's own times on our clock. The one that came quickest tells when the guest's clock began: that is when
-/// its kernel started, and the others (which were said all at once, when the ports opened) follow from it.
-fn on_one_clock(mut stages: Vec<Stage>, direct: bool) -> Vec<Stage> {
-    let start = stages.iter().filter_map(|s| s.at_ms.checked_sub(s.guest_ms?)).min();
-    if let Some(start) = start {
-        for stage in &mut stages {
-            if let Some(guest) = stage.guest_ms {
-                stage.at_ms = start + guest;
-            }
-        }
-        if direct && !stages.iter().any(|s| s.name == "kernel") {
-            stages.push(Stage {
-                name: "kernel".into(),
-                at_ms: start,
-                guest_ms: Some(0),
-                note: None,
-                console_lines: 0,
-            });
-        }
-    }
-    stages.sort_by_key(|s| s.at_ms);
-    stages
-}
-
-/// Standard input on its way into the guest.
-struct Feed {
-    from: Option<OwnedFd>,
-    to: Option<UnixStream>,
-    pending: Vec<u8>,
-    /// The guest has seen its port: an end can be told from a beginning.
-    may_end: bool,
-    ended: bool,
-}
-
-impl Feed {
-    fn new(input: Input, to: UnixStream) -> Result<Self, GuestError> {
-        let from = match input {
-            Input::Nothing => None,
-            Input::From(fd) => Some(fd),
-        };
-        Ok(Self { from, to: Some(to), pending: Vec::new(), may_end: false, ended: false })
-    }
-
-    fn may_end(&mut self) {
-        self.may_end = true;
-    }
-
-    /// What must happen before [`Feed::step`] can do something.
-    fn waits_for(&self) -> Option<(std::os::fd::BorrowedFd<'_>, PollFlags)> {
-        let to = self.to.as_ref()?;
-        if !self.pending.is_empty() {
-            return Some((to.as_fd(), PollFlags::OUT));
-        }
-        // Not before the guest is there: what is typed too early is the shell's.
-        self.from.as_ref().filter(|_| self.may_end).map(|from| (from.as_fd(), PollFlags::IN))
-    }
-
-    fn step(&mut self) {
-        let Some(to) = &mut self.to else { return };
-        if !self.may_end {
-            return;
-        }
-        if self.pending.is_empty()
-            && let Some(from) = &self.from
-            && readable(from)
-        {
-            let mut chunk = vec![0; 65536];
-            match rustix::io::read(from, &mut chunk) {
-                Ok(0) => self.from = None,
-                Ok(n) => self.pending.extend_from_slice(&chunk[..n]),
-                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
-                // A terminal that is gone, or whose reader we are not: no input.
-                Err(_) => self.from = None,
-            }
-        }
-        while !self.pending.is_empty() {
-            match to.write(&self.pending) {
-                Ok(n) => {
-                    self.pending.drain(..n);
-                }
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
-                Err(_) => {
-                    self.to = None;
-                    return;
-                }
-            }
-        }
-        if self.from.is_none() && !self.ended {
-            // Not closed: QEMU would drop what it has not read yet.
-            let _ = to.shutdown(Shutdown::Write);
-            self.ended = true;
-        }
-    }
-}
-
-fn readable(fd: &OwnedFd) -> bool {
-    let mut fds = [PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)];
-    matches!(poll(&mut fds, Some(&wires::timespec(Duration::ZERO))), Ok(1..))
 }
