@@ -85,8 +85,9 @@ pub fn add(format: Format, text: &str, wanted: &[Parameter]) -> Result<Option<St
     // Also what is not edited must be understood: the check after the change reads all of it.
     read(format, text)?;
     if let Some(what) = missing(&read(format, &changed)?, wanted) {
+        let same = text.lines().zip(changed.lines()).take_while(|(before, after)| before == after).count();
         return Err(ParamError::new(
-            1,
+            same + 1,
             format!("with the change {what}"),
             "write it in a simpler way and look again",
         ));

@@ -127,3 +127,11 @@ fn what_stays_as_it_is_must_be_understood_too() {
     assert!(error.to_string().starts_with("line 2: "), "{error}");
     assert!(add(Format::Refind, &text.replace("\"\"", ""), &wanted).unwrap().is_some());
 }
+
+#[test]
+fn a_change_that_would_come_twice_is_refused_at_its_line() {
+    let text = "GRUB_DEFAULT=0\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\nGRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX_DEFAULT\"\n";
+    let wanted = ["iommu=pt".parse().unwrap()];
+    let error = add(Format::GrubDefaults, text, &wanted).unwrap_err().to_string();
+    assert!(error.starts_with("line 2: with the change"), "{error}");
+}
