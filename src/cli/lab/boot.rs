@@ -222,9 +222,7 @@ fn boot(session: &mut Session, args: &Boot) -> Result<Exit, Problem> {
     let report = match result {
         Ok(report) => report,
         Err(e) => {
-            // Nothing happened, so nothing is to be told of it later.
-            let _ = std::fs::remove_file(folder.join(guest::CONSOLE));
-            let _ = std::fs::remove_dir(&folder);
+            runs::forget_unstarted(&folder);
             return Err(instead_of_failed(e.into(), Exit::Guest(NO_STATUS)));
         }
     };

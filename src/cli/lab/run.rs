@@ -78,8 +78,7 @@ pub(crate) fn run(session: &mut Session, args: &Run) -> Result<Exit, Problem> {
     let report = match result {
         Ok(report) => report,
         Err(e) => {
-            let _ = std::fs::remove_file(folder.join(guest::CONSOLE));
-            let _ = std::fs::remove_dir(&folder);
+            runs::forget_unstarted(&folder);
             return Err(e.into());
         }
     };

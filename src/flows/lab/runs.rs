@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Run folders: one for each boot, numbered, with `report.json`, the console's log, screenshots and collected files.
 
-use crate::guest::{GuestError, REPORT, Report};
+use crate::guest::{CONSOLE, GuestError, REPORT, Report};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +39,19 @@ pub fn next(folder: &Path, keep: bool) -> Result<(u32, PathBuf), GuestError> {
             Err(e) => return Err(GuestError::file("make the folder", path, e)),
         }
     }
+}
+
+/// Removes the folder of a run of which there is nothing to tell, since no guest was started. What one said stays,
+/// whatever failed after it.
+pub fn forget_unstarted(folder: &Path) {
+    let console = folder.join(CONSOLE);
+    if console.metadata().is_ok_and(|meta| meta.len() > 0) {
+        return;
+    }
+    for file in [console, folder.join(KEEP)] {
+        let _ = std::fs::remove_file(file);
+    }
+    let _ = std::fs::remove_dir(folder);
 }
 
 /// The numbers of all runs, oldest first.
@@ -127,6 +140,19 @@ mod tests {
         assert_eq!(there.first(), Some(&first));
         assert!(there.len() <= KEPT + 2, "{}", there.len());
         assert!(path.join("console.log").exists());
+    }
+
+    #[test]
+    fn only_a_run_that_said_nothing_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, silent) = next(dir.path(), true).unwrap();
+        std::fs::write(silent.join(CONSOLE), "").unwrap();
+        let (_, spoke) = next(dir.path(), false).unwrap();
+        std::fs::write(spoke.join(CONSOLE), "Linux version 6.1").unwrap();
+        forget_unstarted(&silent);
+        forget_unstarted(&spoke);
+        assert!(!silent.exists());
+        assert_eq!(std::fs::read_to_string(spoke.join(CONSOLE)).unwrap(), "Linux version 6.1");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::engine::event::{Event, Sink};
 use crate::guest::spec::{
     Accelerator, Boot, Disk, Display, Firmware, Guest, GuestRoot, ImageFormat, KernelBoot, Network, Task,
 };
-use crate::guest::{self, CONSOLE, GuestError, GuestEvent, Report, Setup, remote, running};
+use crate::guest::{self, GuestError, GuestEvent, Report, Setup, remote, running};
 use crate::host::{Cancel, Host};
 use std::path::{Path, PathBuf};
 
@@ -168,9 +168,7 @@ pub fn run<F: FnMut(Told<'_>) + Send>(
             Ok(Ended { number, folder, report, command })
         }
         Err(error) => {
-            // Nothing happened, so nothing is to be told of it later.
-            let _ = std::fs::remove_file(folder.join(CONSOLE));
-            let _ = std::fs::remove_dir(&folder);
+            runs::forget_unstarted(&folder);
             Err(error.into())
         }
     }
