@@ -42,6 +42,7 @@ pub(super) struct Heard {
     pub(super) ended: Option<Instant>,
     pub(super) panicked: Option<Instant>,
     pub(super) archive: Vec<u8>,
+    most_of_files: usize,
     pub(super) reached: Option<String>,
 }
 
@@ -66,6 +67,7 @@ impl Heard {
             ended: None,
             panicked: None,
             archive: Vec::new(),
+            most_of_files: FILES,
             reached: None,
         }
     }
@@ -76,11 +78,13 @@ impl Heard {
         self.sent.is_none_or(|sent| pairs(sent).all(|(here, sent)| here >= sent))
     }
 
-    /// Which streams are not whole.
+    /// Which streams are not whole: what did not come, and what was too much to be taken.
     pub(super) fn lost(&self) -> Vec<String> {
         let Some(sent) = self.sent else { return Vec::new() };
         let names = ["standard output", "standard error", "the collected files"];
-        let all = names.into_iter().zip(self.arrived.into_iter().zip(sent));
+        let [stdout, stderr, _] = self.arrived;
+        let here = [stdout, stderr, self.archive.len() as u64];
+        let all = names.into_iter().zip(here.into_iter().zip(sent));
         all.filter(|(_, (here, sent))| here < sent)
             .map(|(name, (here, sent))| format!("{name}: {here} of {sent} bytes"))
             .collect()
@@ -138,6 +142,19 @@ impl Heard {
             }
             self.tail.push_back(plain);
         }
+        self.tells(line, at, events);
+        if self.panicked.is_none() {
+            let fatal = |t: &Trouble| {
+                matches!(t.kind, TroubleKind::Panic | TroubleKind::NoRoot | TroubleKind::NoInit)
+            };
+            let panics =
+                self.console.troubles().iter().any(|t| fatal(t) && t.message.contains("Kernel panic"));
+            self.panicked = panics.then(Instant::now);
+        }
+    }
+
+    /// What a line of a console tells of how far the guest is.
+    fn tells(&mut self, line: &str, at: u64, events: &mut dyn FnMut(GuestEvent<'_>)) {
         match self.console.line(line) {
             Some(Told::Stage(name, note)) => {
                 let note = (!note.is_empty()).then_some(note);
@@ -149,37 +166,19 @@ impl Heard {
             Some(Told::NothingBootable(line)) => self.seen.nothing_bootable = Some(line),
             None => {}
         }
-        if self.panicked.is_none() {
-            let fatal = |t: &Trouble| {
-                matches!(t.kind, TroubleKind::Panic | TroubleKind::NoRoot | TroubleKind::NoInit)
-            };
-            let panics =
-                self.console.troubles().iter().any(|t| fatal(t) && t.message.contains("Kernel panic"));
-            self.panicked = panics.then(Instant::now);
-        }
     }
 
     pub(super) fn firmware_bytes(&mut self, bytes: &[u8], at: u64, events: &mut dyn FnMut(GuestEvent<'_>)) {
         let mut lines = std::mem::take(&mut self.firmware_lines);
-        lines.feed(bytes, &mut |line| match self.console.line(line) {
-            Some(Told::Stage(name, note)) => {
-                let note = (!note.is_empty()).then_some(note);
-                self.stage(
-                    Stage { name: name.into(), at_ms: at, guest_ms: None, note, console_lines: 0 },
-                    events,
-                );
-            }
-            Some(Told::NothingBootable(line)) => self.seen.nothing_bootable = Some(line),
-            None => {}
-        });
+        lines.feed(bytes, &mut |line| self.tells(line, at, events));
         self.firmware_lines = lines;
     }
 
     pub(super) fn files_bytes(&mut self, bytes: &[u8]) {
+        // Nothing is left out in the middle.
+        let room = self.most_of_files.saturating_sub(self.archive.len());
+        self.archive.extend_from_slice(&bytes[..bytes.len().min(room)]);
         self.arrived[2] += bytes.len() as u64;
-        if self.archive.len() + bytes.len() <= FILES {
-            self.archive.extend_from_slice(bytes);
-        }
     }
 
     pub(super) fn control_bytes(&mut self, bytes: &[u8], at: u64, events: &mut dyn FnMut(GuestEvent<'_>)) {
@@ -266,5 +265,17 @@ mod tests {
         assert_eq!(heard.lost(), ["the collected files: 0 of 9 bytes"]);
         heard.files_bytes(b"123456789");
         assert!(heard.all_is_here() && heard.lost().is_empty());
+    }
+
+    #[test]
+    fn more_files_than_are_taken_are_not_told_as_whole() {
+        let mut heard = Heard::new(tempfile::tempfile().unwrap());
+        heard.most_of_files = 4;
+        heard.sent = Some([0, 0, 9]);
+        heard.files_bytes(b"123456");
+        heard.files_bytes(b"789");
+        assert!(heard.all_is_here(), "nothing more comes");
+        assert_eq!(heard.archive, b"1234");
+        assert_eq!(heard.lost(), ["the collected files: 4 of 9 bytes"]);
     }
 }

@@ -99,7 +99,10 @@ fn below(path: &Path, depth: usize, found: &mut BTreeSet<PathBuf>, missed: &mut 
         let meta = path.symlink_metadata()?;
         if meta.is_dir() && depth > 0 {
             for entry in std::fs::read_dir(path)? {
-                below(&entry?.path(), depth - 1, found, missed);
+                match entry {
+                    Ok(entry) => below(&entry.path(), depth - 1, found, missed),
+                    Err(e) => missed.push_str(&format!("in {}: {e}\n", path.display())),
+                }
             }
         } else if meta.is_file() {
             found.insert(path.to_owned());
@@ -111,10 +114,15 @@ fn below(path: &Path, depth: usize, found: &mut BTreeSet<PathBuf>, missed: &mut 
     }
 }
 
+/// The names that a pattern is made of; nothing leads up.
+fn parts(pattern: &str) -> impl Iterator<Item = &str> {
+    pattern.split('/').filter(|p| !p.is_empty() && *p != "." && *p != "..")
+}
+
 /// Why nothing fits a pattern: the first folder on its way that cannot be read, or that it just is so.
 fn why_none(root: &Path, pattern: &str) -> String {
     let mut path = root.to_owned();
-    for part in pattern.split('/').filter(|p| !p.is_empty()) {
+    for part in parts(pattern) {
         if part.contains(['*', '?']) {
             return match std::fs::read_dir(&path) {
                 Ok(_) => "nothing fits it".to_owned(),
@@ -133,7 +141,7 @@ fn why_none(root: &Path, pattern: &str) -> String {
 /// without them may end in a link.
 pub fn matching(root: &Path, pattern: &str) -> Vec<PathBuf> {
     let mut paths = vec![root.to_owned()];
-    for part in pattern.split('/').filter(|p| !p.is_empty() && *p != "." && *p != "..") {
+    for part in parts(pattern) {
         let mut next = Vec::new();
         for path in paths {
             if part.contains(['*', '?']) {

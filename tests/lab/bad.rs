@@ -32,7 +32,7 @@ fn what_cannot_be_booted_is_refused_with_what_to_do() {
         (vec!["--kernel", &kernel, "--timeout", "soon"], 2, "10m"),
         (vec!["--kernel", &kernel, "--memory", "1"], 2, "32M"),
         (vec!["--kernel", &kernel, "--name", "../x"], 2, "letters"),
-        (vec!["--iso", "/no/such.iso"], 255, "/no/such.iso"),
+        (vec!["--iso", "/no/such.iso"], 3, "/no/such.iso"),
         (vec!["--iso", "/usr"], 3, "is a directory"),
         (vec!["--iso", "x.iso", "--", "true"], 2, "directly booted kernel"),
         (vec!["--disk", "/no/such.img"], 3, "/no/such.img"),

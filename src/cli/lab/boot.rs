@@ -247,6 +247,8 @@ impl Boot {
         let boot = match (&self.kernel, &self.iso) {
             (Some(kernel), _) => What::Kernel(self.kernel(kernel)?),
             (None, Some(path)) => {
+                // As with disks: what is not there is refused before anything is made.
+                path.metadata().map_err(|e| Problem::file("find", path, &e))?;
                 let path = std::path::absolute(path).map_err(|e| Problem::file("find", path, &e))?;
                 What::Iso { path, firmware }
             }

@@ -48,6 +48,14 @@ pub(super) fn value(
     let bad = |reason: String| {
         refused("bad-value", tunable, reason, "Give another value, or none for the proposed one.")
     };
+    // Each processor says in a file beside what it can be set to.
+    let of_processors = |value: &str, files: &[String], beside: fn(&str) -> String| {
+        let lists = files.iter().filter_map(|path| facts.values.get(&beside(path)));
+        match lists.into_iter().find(|available| !offers(available, value)) {
+            Some(available) => Err(bad(format!("`{}` is none of {available}", value.escape_debug()))),
+            None => Ok(Value::Text(value.to_owned())),
+        }
+    };
     let one_of = |values: &[&str], default: &str| -> Result<String, Refusal> {
         let value = given.unwrap_or(default);
         if values.contains(&value) {
@@ -175,25 +183,13 @@ pub(super) fn value(
             Ok(Value::Text(value.to_owned()))
         }
         Change::EnergyPreference { value } => {
-            let value = given.unwrap_or(value);
-            for path in &facts.energy_preferences {
-                let available = facts.values.get(&path.replace("_preference", "_available_preferences"));
-                if let Some(available) = available.filter(|a| !offers(a, value)) {
-                    return Err(bad(format!("`{}` is none of {available}", value.escape_debug())));
-                }
-            }
-            Ok(Value::Text(value.to_owned()))
+            of_processors(given.unwrap_or(value), &facts.energy_preferences, |path| {
+                path.replace("_preference", "_available_preferences")
+            })
         }
-        Change::Governor { value } => {
-            let value = given.unwrap_or(value);
-            for path in &facts.governors {
-                let available = facts.values.get(&path.replace("_governor", "_available_governors"));
-                if let Some(available) = available.filter(|a| !offers(a, value)) {
-                    return Err(bad(format!("`{}` is none of {available}", value.escape_debug())));
-                }
-            }
-            Ok(Value::Text(value.to_owned()))
-        }
+        Change::Governor { value } => of_processors(given.unwrap_or(value), &facts.governors, |path| {
+            path.replace("_governor", "_available_governors")
+        }),
     }
 }
 

@@ -72,12 +72,19 @@ impl Root {
         like: Option<&FileState>,
     ) -> Result<(), HostError> {
         let what = "could not write";
-        let (dir, name) = self.parent(path).map_err(err(path, what))?;
-        refuse_in_the_way(&dir, &name).map_err(err(path, what))?;
+        let (dir, name) = self.place(path)?;
         let mut temp = TempFile::new(&dir).map_err(err(path, what))?;
         fill(temp.as_file_mut(), path, from, mode, owner, like)?;
         temp.replace(&name).map_err(err(path, what))?;
         sync_dir(&dir).map_err(err(path, what))
+    }
+
+    /// Where a file is to be put: its folder and its name, with nothing in the way but what may be replaced.
+    fn place(&self, path: &str) -> Result<(Dir, String), HostError> {
+        let what = "could not write";
+        let (dir, name) = self.parent(path).map_err(err(path, what))?;
+        refuse_in_the_way(&dir, &name).map_err(err(path, what))?;
+        Ok((dir, name))
     }
 
     /// As [`Root::write_from`], with the name that the file has beside `path` until it is complete. Whoever
@@ -95,8 +102,7 @@ impl Root {
         like: Option<&FileState>,
     ) -> Result<(), HostError> {
         let what = "could not write";
-        let (dir, name) = self.parent(path).map_err(err(path, what))?;
-        refuse_in_the_way(&dir, &name).map_err(err(path, what))?;
+        let (dir, name) = self.place(path)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let mut file = rustix::fs::openat(&dir, staged, flags, Mode::from_raw_mode(0o600))
             .map(|fd| cap_std::fs::File::from_std(fd.into()))
