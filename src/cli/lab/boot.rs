@@ -247,8 +247,6 @@ impl Boot {
         let boot = match (&self.kernel, &self.iso) {
             (Some(kernel), _) => What::Kernel(self.kernel(kernel)?),
             (None, Some(path)) => {
-                // As with disks: what is not there is refused before anything is made.
-                path.metadata().map_err(|e| Problem::file("find", path, &e))?;
                 let path = std::path::absolute(path).map_err(|e| Problem::file("find", path, &e))?;
                 What::Iso { path, firmware }
             }
@@ -262,6 +260,10 @@ impl Boot {
             return Err(Problem::usage("A command can be run in a directly booted kernel only.").remedy(
                 "Give --kernel, and the image as --root, or leave out the command and use --until.",
             ));
+        }
+        if let What::Iso { path, .. } = &boot {
+            // As with disks: what is not there is refused before anything is made.
+            path.metadata().map_err(|e| Problem::file("find", path, &e))?;
         }
         Ok(self.machine.guest(boot, disks, self.until.clone(), !direct))
     }
